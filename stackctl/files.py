@@ -1,0 +1,85 @@
+"""Private files: 0700 directories and 0600 files that are ours, no symlink followed, written by rename.
+
+Only `os` is imported: `stackctl env` loads this module.
+"""
+
+import os
+import stat
+
+from stackctl.errors import PreflightError
+
+_DIR_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def private_dir(path: str) -> str:
+    """Make `path` (and its parents) a directory of ours with mode 0700; return it.
+
+    Raises PreflightError when it is a symlink, is not ours, or others can write to it: keys and programs are kept
+    there, so a directory that someone else prepared is not used.
+    """
+    missing: list[str] = []
+    probe = path
+    while not os.path.lexists(probe):
+        missing.append(probe)
+        probe = os.path.dirname(probe)
+    for each in reversed(missing):
+        try:
+            os.mkdir(each, 0o700)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise PreflightError(
+                f"cannot make the directory {each}: {error.strerror}",
+                remedy="set STACKCTL_HOME to a directory that you can write to",
+            ) from error
+    check_private_dir(path)
+    return path
+
+
+def check_private_dir(path: str) -> None:
+    """Raise PreflightError unless `path` is a real directory of this user that nobody else can write to."""
+    fix = "remove it, or set STACKCTL_HOME to a directory of your own"
+    try:
+        handle = os.open(path, _DIR_FLAGS)
+    except OSError as error:
+        what = "is a symbolic link" if os.path.islink(path) else f"cannot be opened ({error.strerror})"
+        raise PreflightError(f"the state directory {path} {what}", remedy=fix) from error
+    try:
+        facts = os.fstat(handle)
+        if facts.st_uid != os.geteuid():
+            raise PreflightError(f"the state directory {path} belongs to uid {facts.st_uid}, not to you", remedy=fix)
+        if stat.S_IMODE(facts.st_mode) & 0o022:
+            raise PreflightError(
+                f"others can write to the state directory {path} (mode {stat.S_IMODE(facts.st_mode):04o})",
+                remedy=f"chmod 700 {path}",
+            )
+    finally:
+        os.close(handle)
+
+
+def write_private(path: str, data: str | bytes) -> None:
+    """Write `data` to `path` with mode 0600, by rename after fsync, so that a reader sees the old or the new whole."""
+    raw = data.encode() if isinstance(data, str) else data
+    temporary = f"{path}.{os.getpid()}.tmp"
+    try:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except FileExistsError:  # left by a crash of a process that had our pid
+        os.unlink(temporary)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(raw)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        if os.path.lexists(temporary):
+            os.unlink(temporary)
+        raise
+
+
+def read_private(path: str) -> bytes:
+    """Read a file of ours without following a symlink; raises OSError as `open` does."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as stream:
+        return stream.read()

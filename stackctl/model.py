@@ -1,0 +1,116 @@
+"""The frozen types that the steps hand to each other. Standard library only; nothing here does anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class State(StrEnum):
+    """A service's (and, worst first, a stack's) state; the contract of `status --json`."""
+
+    PENDING = "pending"
+    STARTING = "starting"
+    READY = "ready"
+    UNREADY = "unready"
+    RESTARTING = "restarting"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+class ServiceKind(StrEnum):
+    """What a service is in the chain."""
+
+    ENGINE = "engine"
+    GATEWAY = "gateway"
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One decided value and where it came from, for `render --explain`.
+
+    `origin` is `flag`, `environment`, `file`, `default`, `hardware`, `catalogue` or `model`; `detail` names it
+    further (`--model`, `STACKCTL_MODEL`, `stack.yaml`, a source).
+    """
+
+    name: str
+    value: str
+    origin: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One bounded HTTP request that proves one thing: it succeeds when the answer has status 200.
+
+    `timeout` is in seconds and covers the whole exchange. `headers` may hold keys: never print one.
+    """
+
+    url: str
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: Any = None
+    timeout: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSpec:
+    """One service to supervise; all that the supervisor knows of it.
+
+    `env` is the whole environment (nothing is inherited). `ready` must be answered from a listening socket
+    (`host`:`port`) that belongs to the service's own process tree. `grace` is the time in seconds between TERM and
+    KILL. `start_timeout` is how long in seconds a start may go *without progress* (log growth or CPU time).
+    """
+
+    name: str
+    kind: ServiceKind
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(repr=False)
+    cwd: str
+    log: str
+    host: str
+    port: int
+    ready: Probe
+    model: str = ""
+    window: int | None = None
+    grace: float = 10.0
+    start_timeout: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class ClientFacts:
+    """What a client must know of a running stack; written to the state file, read by `env` and `launch`.
+
+    `window` and `output_limit` are in tokens; `window` is None when the engine does not say.
+    """
+
+    url: str
+    model: str
+    served: str
+    window: int | None
+    output_limit: int
+
+
+class Status(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check says. `evidence` are the lines that prove it; `remedy` the next thing to type or do."""
+
+    id: str
+    status: Status
+    cause: str = ""
+    evidence: tuple[str, ...] = ()
+    remedy: str = ""

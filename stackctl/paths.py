@@ -1,0 +1,70 @@
+"""Where everything lives. Only `os` is imported: `stackctl env` loads this module.
+
+All of it is under `$STACKCTL_HOME` when that is set, else under the XDG state directory; the user's own
+configuration is under `$STACKCTL_HOME/config`, else the XDG configuration directory. Managed environments alone
+can be put elsewhere with `$STACKCTL_ENVS`, so that many stacks and test runs share them.
+"""
+
+import os
+
+NAME_CHARS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
+
+
+def _xdg(variable: str, default: str) -> str:
+    value = os.environ.get(variable, "")
+    return value if os.path.isabs(value) else os.path.join(os.path.expanduser("~"), default)
+
+
+def home() -> str:
+    """The directory of all state."""
+    own = os.environ.get("STACKCTL_HOME")
+    return os.path.abspath(own) if own else os.path.join(_xdg("XDG_STATE_HOME", ".local/state"), "stackctl")
+
+
+def config_dir() -> str:
+    """The user's own configuration: `stack.yaml` and `templates/` overrides."""
+    own = os.environ.get("STACKCTL_HOME")
+    if own:
+        return os.path.join(os.path.abspath(own), "config")
+    return os.path.join(_xdg("XDG_CONFIG_HOME", ".config"), "stackctl")
+
+
+def envs_dir() -> str:
+    """Managed Python environments, shared between stacks."""
+    return os.path.abspath(os.environ.get("STACKCTL_ENVS") or os.path.join(home(), "envs"))
+
+
+def models_dir() -> str:
+    """Models that stackctl made itself (the embedded default); hub downloads stay in the hub's own cache."""
+    return os.path.join(envs_dir(), "models")
+
+
+def cache_dir() -> str:
+    """Compilation caches of the engine."""
+    return os.path.join(home(), "cache")
+
+
+def trust_file() -> str:
+    """Content hashes of the `stack.yaml` files that the user trusts."""
+    return os.path.join(home(), "trusted.json")
+
+
+class StackPaths:
+    """The files of one stack, all below `root`."""
+
+    __slots__ = ("client_key", "engine_dir", "gateway_dir", "lock", "logs", "name", "root", "state", "tmp")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.root = root = os.path.join(home(), "stacks", name)
+        self.lock = os.path.join(root, "lock")  # flock'd by the supervisor for its whole life
+        self.state = os.path.join(root, "state.json")
+        self.client_key = os.path.join(root, "client.key")
+        self.logs = os.path.join(root, "logs")
+        self.gateway_dir = os.path.join(root, "gateway")  # rendered files; the gateway's own working directory
+        self.engine_dir = os.path.join(root, "engine")  # the engine's own empty working directory
+        self.tmp = os.path.join(root, "tmp")  # TMPDIR of the services; removed by `down`
+
+    def log(self, service: str) -> str:
+        """The file that a service appends its output to."""
+        return os.path.join(self.logs, f"{service}.log")
