@@ -1,0 +1,49 @@
+# make up     sets everything up, starts the stack, verifies it and prints its exports (ARGS="--model ..." is passed on)
+# make test   sets everything up and passes every test;  make check: lint, types and unit tests only
+# make drills / make bench / make lock / make clean
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp
+MARKS ?= not slow
+
+.DELETE_ON_ERROR:
+.PHONY: up test check lint types unit drills bench lock clean
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "stackctl needs Python >= 3.11; name one with: make PYTHON=python3.12" >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed; on Debian or Ubuntu: apt install python3-venv" >&2; exit 3; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m compileall -q $(VENV)/lib stackctl
+	@touch $@
+
+up: $(STAMP)
+	$(BIN)/stackctl up --yes $(ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+unit: $(STAMP)
+	$(BIN)/pytest -q tests/unit
+
+check: lint types unit
+
+test: check
+	$(BIN)/coverage run -m pytest -q -m "$(MARKS)" tests/drills tests/e2e
+	$(BIN)/coverage combine --quiet && $(BIN)/coverage report --skip-covered | tail -n 3
+
+lock: $(STAMP)
+	$(BIN)/uv pip compile pyproject.toml requirements/dev.in --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 --upgrade --quiet -o requirements/dev.txt
+
+clean:
+	rm -rf $(VENV) build dist .coverage* .mypy_cache .pytest_cache .ruff_cache
