@@ -1,0 +1,161 @@
+"""Who may ask the gateway what. LiteLLM runs this: it is copied beside the rendered configuration as
+`stackctl_auth.py` and named there as `custom_auth: stackctl_auth.user_api_key_auth`.
+
+So it imports nothing of stackctl: the standard library, LiteLLM, FastAPI and Starlette's calling convention only.
+
+LiteLLM calls `custom_auth` only from routes that ask for a key, and after it has read the body. Many do not ask
+(`/mcp`, `/ui`, `/fallback/login`, `/public/*`: read in 1.106.2), and others let any key read the settings. Therefore
+the same decision also stands in front of the whole application, as `Gate`: whatever LiteLLM adds in a later
+version, only the routes below exist here.
+"""
+
+import hmac
+import json
+import os
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from fastapi import Request
+from litellm.proxy._types import LitellmUserRoles, ProxyException, UserAPIKeyAuth
+
+_Message = MutableMapping[str, Any]
+_Receive = Callable[[], Awaitable[_Message]]
+_Send = Callable[[_Message], Awaitable[None]]
+_App = Callable[[_Message, _Receive, _Send], Awaitable[None]]
+
+_RENEW = 'run: eval "$(stackctl env)"'
+
+# What needs no key: a client's look whether someone is there, and health for process managers. No secret in either.
+_OPEN = re.compile(r"(?:GET|HEAD) /(?:health/(?:liveliness|liveness|readiness))?")
+
+# What the client key may do. Chat, messages and the models' names; no keys, no settings, no other providers' paths.
+_OFFERED = re.compile(
+    r"POST (?:/v1)?/(?:messages(?:/count_tokens)?|chat/completions|completions|responses|embeddings)"
+    r"|GET (?:/v1)?/models(?:/.+)?"
+)
+
+
+def _client_key() -> bytes:
+    key = os.environ.get("STACKCTL_CLIENT_KEY", "").encode()
+    if not key:  # a gateway that lets everybody in is worse than none
+        raise RuntimeError("STACKCTL_CLIENT_KEY is not set: stackctl's gateway does not start without a client key")
+    return key
+
+
+_KEY = _client_key()
+
+
+class Refusal(Exception):  # noqa: N818 - it is an answer, not a fault
+    """Why a request goes no further; `status` is the HTTP status. `message` never holds a key."""
+
+    def __init__(self, status: int, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.kind = kind
+        self.message = message
+
+    def body(self) -> bytes:
+        """The answer in a shape that both Anthropic's and OpenAI's clients read."""
+        error = {"type": self.kind, "message": self.message, "param": None, "code": str(self.status)}
+        return json.dumps({"type": "error", "error": error}).encode()
+
+
+def check(method: str, path: str, authorization: bytes, x_api_key: bytes) -> None:
+    """Raise Refusal unless this request may pass; the two last arguments are the headers' raw values.
+
+    A wrong key is a 403, not a 401: Claude Code repeats a 401 for more than 75 seconds and shows nothing.
+    """
+    request = f"{method} {path}"
+    if _OPEN.fullmatch(request):
+        return
+    scheme, _, token = authorization.strip().partition(b" ")
+    bearer = token.strip() if scheme.lower() == b"bearer" else b""
+    offered = {"ANTHROPIC_AUTH_TOKEN (or OPENAI_API_KEY)": bearer, "ANTHROPIC_API_KEY (x-api-key)": x_api_key.strip()}
+    if not any(offered.values()):
+        raise Refusal(401, "authentication_error", f"stackctl's gateway needs this stack's client key; {_RENEW}")
+    # every comparison is made, each in constant time
+    if not any([hmac.compare_digest(key, _KEY) for key in offered.values()]):  # noqa: C419
+        wrong = " and ".join(name for name, key in offered.items() if key)
+        raise Refusal(403, "permission_error", f"the key in {wrong} is not this stack's client key; {_RENEW}")
+    if not _OFFERED.fullmatch(request):
+        shown = f"{method} {path[:200]!a}"
+        raise Refusal(403, "permission_error", f"{shown} is not offered by stackctl's gateway")
+
+
+async def user_api_key_auth(request: Request, api_key: str | None = None) -> UserAPIKeyAuth:  # noqa: ARG001
+    """LiteLLM's hook: the identity of a request that may pass. Not an administrator, so that LiteLLM's own checks
+    refuse what the gate might have missed.
+
+    `api_key` is not used: LiteLLM hands over None when a header is missing, and prefers headers of its own.
+    """
+    headers = request.headers
+    try:
+        check(
+            request.method,
+            request.scope["path"],
+            headers.get("authorization", "").encode("latin-1"),
+            headers.get("x-api-key", "").encode("latin-1"),
+        )
+    except Refusal as refusal:
+        raise ProxyException(
+            message=refusal.message, type=refusal.kind, param="api_key", code=refusal.status
+        ) from refusal
+    return UserAPIKeyAuth(api_key="stackctl-client", user_role=LitellmUserRoles.INTERNAL_USER)
+
+
+class Gate:
+    """The decision in front of every route of LiteLLM's application (plain ASGI: nothing is buffered)."""
+
+    def __init__(self, app: _App) -> None:
+        self.app = app
+
+    async def __call__(self, scope: _Message, receive: _Receive, send: _Send) -> None:  # noqa: D102
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] == "websocket":  # before `accept` this is answered as a 403
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        headers = dict(scope["headers"])
+        try:
+            check(scope["method"], scope["path"], headers.get(b"authorization", b""), headers.get(b"x-api-key", b""))
+        except Refusal as refusal:
+            await _answer(send, refusal.status, refusal.body())
+            return
+        if scope["path"] == "/":  # LiteLLM would send a browser to its admin pages
+            body = b'{"service": "stackctl gateway"}'
+            await _answer(send, 200, b"" if scope["method"] == "HEAD" else body)
+            return
+        await self.app(scope, receive, send)
+
+
+async def _answer(send: _Send, status: int, body: bytes) -> None:
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _stand_in_front(app: Any) -> None:
+    """Put the gate before `app`, once. LiteLLM imports this module while it starts: by then Starlette has built its
+    chain of middleware and refuses `add_middleware`; before that, `add_middleware` is the way.
+    """
+    if getattr(app.state, "stackctl_gate", False):
+        return
+    if app.middleware_stack is None:
+        app.add_middleware(Gate)
+    else:
+        app.middleware_stack = Gate(app.middleware_stack)
+    app.state.stackctl_gate = True
+
+
+def _install() -> None:
+    from litellm.proxy.proxy_server import app
+
+    _stand_in_front(app)
+
+
+_install()
