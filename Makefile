@@ -44,6 +44,7 @@ test: check
 
 lock: $(STAMP)
 	$(BIN)/uv pip compile pyproject.toml requirements/dev.in --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 --upgrade --quiet -o requirements/dev.txt
+	$(BIN)/python requirements/lock.py
 
 clean:
 	rm -rf $(VENV) build dist .coverage* .mypy_cache .pytest_cache .ruff_cache

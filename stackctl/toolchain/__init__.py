@@ -1,0 +1,11 @@
+"""Where vLLM and LiteLLM come from: the user's own Python, ours, or a managed environment.
+
+`locate` finds, `check` judges, `requirements` says what a machine lacks before anything is downloaded, `install`
+makes the managed environment.
+"""
+
+from stackctl.toolchain.install import install
+from stackctl.toolchain.locate import locate
+from stackctl.toolchain.types import Accelerator, Gpu, Host, Toolchain
+
+__all__ = ["Accelerator", "Gpu", "Host", "Toolchain", "install", "locate"]
