@@ -94,6 +94,7 @@ class ClientFacts:
     served: str
     window: int | None
     output_limit: int
+    timeout: int = 600
 
 
 class Status(StrEnum):

@@ -1,0 +1,25 @@
+"""The entry point. `stackctl env` stands in shell start-up files, so it is answered without loading Typer."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["env"]:
+        from stackctl.commands import env
+
+        request = env.parse(arguments[1:])
+        if request is not None:
+            from stackctl import output
+
+            sys.exit(output.edge(lambda: env.run(request), debug=False))
+    from stackctl import cli
+
+    sys.exit(cli.run())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""What must be true of this machine before anything is started. Small functions: Prepared -> findings."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from stackctl import checkpoint, fetch, files, paths, sockets, toolchain, vllm_flags
+from stackctl.config import EMBEDDED
+from stackctl.host import GIB
+from stackctl.model import Finding, Status
+from stackctl.plan import EMBEDDED_MEMORY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from stackctl.planning import Prepared
+
+MIB = 1024**2
+DISK_FLOOR = 512 * MIB  # logs, state and compilation caches of a run
+SHM_FLOOR = 32 * MIB  # vLLM's message queues between its processes; a container's default is 64 MB
+
+
+def directories(prepared: Prepared) -> Iterator[Finding]:
+    """The state directories are ours alone. Raises PreflightError from `files`."""
+    for each in (
+        paths.home(),
+        prepared.paths.root,
+        prepared.paths.logs,
+        prepared.paths.engine_dir,
+        prepared.paths.gateway_dir,
+    ):
+        files.private_dir(each)
+    yield Finding("directories", Status.OK)
+
+
+def ports(prepared: Prepared) -> Iterator[Finding]:
+    """The ports can be bound now; if not, who holds them. LiteLLM would move to a random one without a word."""
+    plan = prepared.plan
+    wanted = (
+        [("engine", plan.engine.port, "127.0.0.1", f"engines.{plan.engine.name}.port")]
+        if plan.engine.managed and plan.gateway.argv
+        else []
+    )
+    wanted.append(("gateway", plan.gateway.port, plan.gateway.host, "gateway.port"))
+    for who, port, host, key in wanted:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind((host, port))
+            except OSError as error:
+                yield _port_finding(who, port, host, key, error)
+                continue
+        yield Finding(f"port.{who}", Status.OK)
+
+
+def _port_finding(who: str, port: int, host: str, key: str, error: OSError) -> Finding:
+    if error.errno == errno.EADDRINUSE:
+        holder = sockets.holder(host, port)
+        return Finding(
+            f"port.{who}",
+            Status.FAIL,
+            f"port {port}, which the {who} needs, is held by {holder or 'a program of another user'}",
+            remedy=f"stop that program, or set {key} to another port",
+        )
+    if error.errno == errno.EACCES:
+        return Finding(
+            f"port.{who}",
+            Status.FAIL,
+            f"port {port} is privileged: this user may not listen below 1024",
+            remedy=f"set {key} to 1024 or above",
+        )
+    return Finding(
+        f"port.{who}",
+        Status.FAIL,
+        f"the {who} cannot listen on {host}:{port}: {error.strerror}",
+        remedy="correct gateway.host",
+    )
+
+
+def versions(prepared: Prepared) -> Iterator[Finding]:
+    """vLLM and LiteLLM are versions that we know, and not ones that must never run."""
+    for tool in (prepared.plan.engine.toolchain, prepared.plan.gateway.toolchain):
+        if tool is not None:
+            yield from toolchain.check(tool, allow_untested=prepared.loaded.config.allow_untested)
+
+
+def memory(prepared: Prepared) -> Iterator[Finding]:
+    """What the model needs at the least is free, with what a display or a browser uses taken off."""
+    plan, host = prepared.plan, prepared.host
+    if not plan.engine.managed:
+        return
+    if plan.engine.model == EMBEDDED:
+        need, free, where = EMBEDDED_MEMORY, host.memory_available, "memory"
+    else:
+        need = _weights(prepared)
+        parallel = max(1, len(host.gpus))
+        free, where = (
+            (sum(gpu.memory_free for gpu in host.gpus), f"GPU memory (over {parallel})")
+            if host.gpus
+            else (host.memory_available, "memory")
+        )
+    if need and need > free:
+        yield Finding(
+            "memory", Status.FAIL, f"the model needs at least {need / GIB:.1f} GiB of {where} and {free / GIB:.1f} GiB are free",
+            remedy="close what holds memory, or choose a smaller or quantised model",
+        )  # fmt: skip
+    else:
+        yield Finding("memory", Status.OK)
+
+
+def _weights(prepared: Prepared) -> int:
+    model = prepared.plan.engine.model
+    if not fetch.is_local(model):
+        return 0
+    return checkpoint.read(os.path.abspath(os.path.expanduser(model))).weight_bytes
+
+
+def disk(prepared: Prepared) -> Iterator[Finding]:
+    """Room for logs and state."""
+    free = prepared.host.disk_free(prepared.paths.root)
+    if free < DISK_FLOOR:
+        yield Finding(
+            "disk",
+            Status.FAIL,
+            f"only {free / MIB:.0f} MiB are free on the disk of {prepared.paths.root}",
+            remedy="free 1 GiB, or set STACKCTL_HOME to another disk",
+        )
+    else:
+        yield Finding("disk", Status.OK)
+
+
+def shared_memory(prepared: Prepared) -> Iterator[Finding]:
+    """The shared memory that vLLM keeps its queues in has room."""
+    free = prepared.host.shm_free
+    if prepared.plan.engine.managed and free is not None and free < SHM_FLOOR:
+        yield Finding(
+            "shm",
+            Status.FAIL,
+            f"the shared memory (/dev/shm) has only {free / MIB:.0f} MiB free and vLLM keeps its queues there",
+            remedy="in a container: --shm-size=1g (or --ipc=host); else clear old files in /dev/shm",
+        )
+    else:
+        yield Finding("shm", Status.OK)
+
+
+def gpu(prepared: Prepared) -> Iterator[Finding]:
+    """A driver that is installed answers."""
+    problem = prepared.host.gpu_problem
+    if problem and prepared.plan.engine.managed:
+        yield Finding(
+            "gpu",
+            Status.WARN,
+            f"{problem}: serving on the CPU",
+            remedy="nvidia-smi says more; after a driver update, reboot",
+        )
+    else:
+        yield Finding("gpu", Status.OK)
+
+
+def model(prepared: Prepared) -> Iterator[Finding]:
+    """A model on disk is whole, its window is as long as asked, and it does not want to run its own code."""
+    engine = prepared.plan.engine
+    if not engine.managed or not fetch.is_local(engine.model) or prepared.loaded.engine.command:
+        return
+    directory = os.path.abspath(os.path.expanduser(engine.model))
+    fetch.check_local(directory)
+    facts = checkpoint.read(directory)
+    most = facts.max_positions
+    if most and engine.window and engine.window > most and "hf-overrides" not in prepared.loaded.engine.args:
+        yield Finding(
+            "model.window", Status.FAIL, f"max_model_len is {engine.window} tokens and the model was made for {most}",
+            remedy=f"set max_model_len: {most}, or auto",
+        )  # fmt: skip
+    if facts.needs_remote_code and not prepared.loaded.engine.trust_remote_code:
+        yield Finding(
+            "model.code", Status.FAIL, f"{engine.model} brings its own Python code, which vLLM would run",
+            remedy=f"read that code; if you trust it: engines.{engine.name}.trust_remote_code: true",
+        )  # fmt: skip
+
+
+def parsers(prepared: Prepared) -> Iterator[Finding]:
+    """The tool and reasoning parsers are ones that the installed vLLM has."""
+    engine = prepared.plan.engine
+    if engine.toolchain is None or not engine.toolchain.installed:
+        return
+    places = engine.toolchain.site_packages
+    for flag, wanted, known in (
+        ("tool-call-parser", engine.tool_parser, vllm_flags.tool_parsers(places)),
+        ("reasoning-parser", engine.reasoning_parser, vllm_flags.reasoning_parsers(places)),
+    ):
+        if (
+            wanted is None
+            or known is None
+            or wanted in known
+            or f"{flag.split('-')[0]}-parser-plugin" in prepared.loaded.engine.args
+        ):
+            continue
+        near = difflib.get_close_matches(wanted, known, n=1)
+        yield Finding(
+            f"parser.{flag}", Status.FAIL, f"vLLM {engine.toolchain.version} has no {flag} `{wanted}`",
+            remedy=f"did you mean `{near[0]}`?" if near else f"it has: {', '.join(sorted(known))}",
+        )  # fmt: skip
+
+
+CHECKS: tuple[Callable[[Prepared], Iterator[Finding]], ...] = (
+    directories,
+    versions,
+    ports,
+    disk,
+    shared_memory,
+    gpu,
+    model,
+    parsers,
+    memory,
+)
+
+
+def run(prepared: Prepared) -> list[Finding]:
+    """All findings that are not fine. Raises PreflightError where a check itself cannot go on."""
+    return [finding for check in CHECKS for finding in check(prepared) if finding.status in {Status.FAIL, Status.WARN}]

@@ -1,0 +1,173 @@
+"""Typer signatures only; every command imports its own module when called."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stackctl import output
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stackctl.config import Flags
+
+app = typer.Typer(
+    name="stackctl",
+    help="Run Claude Code and other coding agents on a model of your own: vLLM and LiteLLM, started, verified, stopped.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigOption = Annotated[
+    str | None,
+    typer.Option(
+        "--config", "-c", metavar="FILE", help="The configuration file (else ./stack.yaml once trusted, else your own)."
+    ),
+]
+NameOption = Annotated[str | None, typer.Option("--name", metavar="NAME", help="The stack to act on.")]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", metavar="ID", help="A Hugging Face id, a path, or `embedded`.")
+]
+GatewayOption = Annotated[
+    str | None,
+    typer.Option("--gateway", metavar="KIND", help="litellm (default) or direct: vLLM's own Anthropic endpoint."),
+]
+UntestedOption = Annotated[
+    bool, typer.Option("--allow-untested", help="Use versions of vLLM and LiteLLM outside the tested range.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")]
+
+
+def run() -> int:
+    """Run the command line; return the exit code."""
+    try:
+        app()
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else 1
+    return 0
+
+
+def _end(command: Callable[[], output.Outcome], *, debug: bool, as_json: bool = False) -> None:
+    sys.exit(output.edge(command, debug=debug, as_json=as_json))
+
+
+def _version(*, wanted: bool) -> None:
+    if wanted:
+        from stackctl import __version__
+
+        output.data(f"stackctl {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=lambda value: _version(wanted=value), is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Run coding agents on a model of your own."""
+
+
+@app.command()
+def up(
+    *,
+    config: ConfigOption = None,
+    name: NameOption = None,
+    model: ModelOption = None,
+    gateway: GatewayOption = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Return when the stack is ready; it goes on in the background.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written and run; do nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")] = False,
+    allow_untested: UntestedOption = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Start the stack, prove it with a real token, print the environment; Ctrl-C stops it."""
+    from stackctl.commands import up as command
+
+    flags = _flags(config, name, model, gateway, allow_untested=allow_untested)
+    _end(
+        lambda: command.run(flags, detach=detach, dry_run=dry_run, yes=yes, as_json=as_json),
+        debug=debug,
+        as_json=as_json,
+    )
+
+
+@app.command()
+def down(
+    *, config: ConfigOption = None, name: NameOption = None, as_json: JsonOption = False, debug: DebugOption = False
+) -> None:
+    """Stop the stack; return when nothing of it is left."""
+    from stackctl.commands import down as command
+
+    _end(lambda: command.run(name, config), debug=debug, as_json=as_json)
+
+
+@app.command()
+def status(
+    *, config: ConfigOption = None, name: NameOption = None, as_json: JsonOption = False, debug: DebugOption = False
+) -> None:
+    """What runs, on which port, since when."""
+    from stackctl.commands import status as command
+
+    _end(lambda: command.run(name, config), debug=debug, as_json=as_json)
+
+
+@app.command()
+def env(*, config: ConfigOption = None, name: NameOption = None, debug: DebugOption = False) -> None:
+    """Print the exports for Claude Code:  eval "$(stackctl env)"."""
+    from stackctl.commands import env as command
+
+    _end(lambda: command.run(command.Request(config, name)), debug=debug)
+
+
+@app.command()
+def render(
+    *,
+    config: ConfigOption = None,
+    name: NameOption = None,
+    model: ModelOption = None,
+    gateway: GatewayOption = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Say where each value came from.")] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Show what differs from the files written last.")] = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Show what would be written and run; do nothing."""
+    from stackctl.commands import render as command
+
+    flags = _flags(config, name, model, gateway)
+    _end(lambda: command.run(flags, explain=explain, diff=diff), debug=debug, as_json=as_json)
+
+
+@app.command()
+def trust(
+    file: Annotated[str | None, typer.Argument(metavar="[FILE]", help="Default: ./stack.yaml")] = None,
+    *,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Let a stack.yaml that was found in the working directory be used, as it is now."""
+    from stackctl.commands import trust as command
+
+    _end(lambda: command.run(file), debug=debug, as_json=as_json)
+
+
+def _flags(
+    config: str | None, name: str | None, model: str | None, gateway: str | None, *, allow_untested: bool = False
+) -> Flags:
+    from stackctl.config import Flags
+
+    return Flags(config=config, name=name, model=model, gateway=gateway, allow_untested=allow_untested)

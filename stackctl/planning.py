@@ -1,0 +1,91 @@
+"""The steps before anything starts, in order: config -> host -> toolchain -> plan. Nothing is written."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from stackctl import config, embedded, host, plan, ports, remote, render, toolchain
+from stackctl.catalog import families
+from stackctl.model import ClientFacts, ServiceKind
+from stackctl.paths import StackPaths
+
+if TYPE_CHECKING:
+    from stackctl.config import Flags, Loaded
+    from stackctl.host import Host
+    from stackctl.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A plan and what it was made from."""
+
+    loaded: Loaded
+    host: Host
+    paths: StackPaths
+    ports: tuple[int, int]
+    plan: Plan
+
+
+def prepare(flags: Flags) -> Prepared:
+    """Decide everything for `flags`. Raises ConfigError for a configuration that cannot be used."""
+    loaded = config.load(flags)
+    return decide(loaded, host.inspect())
+
+
+def decide(loaded: Loaded, machine: Host) -> Prepared:
+    """Make the plan for a configuration that has been read."""
+    paths = StackPaths(loaded.config.name)
+    chosen = ports.choose(loaded, paths)
+    engine, gateway = loaded.engine, loaded.config.gateway
+    engine_tool = gateway_tool = None
+    if engine.url is None and engine.command is None:
+        engine_tool = toolchain.locate(
+            ServiceKind.ENGINE, configured_python=engine.python, accelerator=machine.accelerator
+        )
+    if gateway.kind != "direct":
+        gateway_tool = toolchain.locate(
+            ServiceKind.GATEWAY, configured_python=gateway.python, accelerator=machine.accelerator
+        )
+    given = plan.Inputs(
+        loaded=loaded,
+        host=machine,
+        ports=chosen,
+        engine_tool=engine_tool,
+        gateway_tool=gateway_tool,
+        embedded_dir=embedded.embedded_dir(),
+        config_path=os.path.join(paths.gateway_dir, render.CONFIG_FILE),
+        family=families.match(engine.model) if engine.model and engine.url is None else None,
+        remote=remote.discover(loaded) if engine.url is not None else None,
+    )
+    return Prepared(loaded, machine, paths, chosen, plan.build(given))
+
+
+def promised(prepared: Prepared) -> ClientFacts:
+    """What the plan promises to clients; the engine's true window replaces None once it runs."""
+    made = prepared.plan
+    return ClientFacts(
+        url=made.gateway.url,
+        model=made.client_model,
+        served=made.engine.served,
+        window=made.engine.window,
+        output_limit=made.output_limit,
+        timeout=made.gateway.request_timeout,
+    )
+
+
+def client_facts(flags: Flags) -> ClientFacts:
+    """What a client would be told of the configured stack, without asking anything of the network or the engine."""
+    loaded = config.load(flags)
+    gateway = loaded.config.gateway
+    _, port = ports.choose(loaded, StackPaths(loaded.config.name))
+    window = plan.configured_window(loaded.engine)
+    return ClientFacts(
+        url=plan.gateway_url(gateway.host, port),
+        model=config.CLIENT_MODEL,
+        served=loaded.engine.model or "",
+        window=window,
+        output_limit=plan.output_limit(loaded.engine, window)[0],
+        timeout=gateway.request_timeout,
+    )

@@ -1,0 +1,52 @@
+"""What an engine that already runs says of itself."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+from stackctl import probe
+from stackctl.errors import ConfigError
+from stackctl.model import Probe
+from stackctl.plan import RemoteFacts
+
+if TYPE_CHECKING:
+    from stackctl.config import EngineConfig, Loaded
+
+_SECONDS = 5.0
+
+
+def api_key(engine: EngineConfig) -> str | None:
+    """The key that `api_key: env/NAME` refers to, None without one. Raises ConfigError when NAME is not set."""
+    if engine.api_key is None:
+        return None
+    variable = engine.api_key.removeprefix("env/")
+    value = os.environ.get(variable)
+    if not value:
+        raise ConfigError(
+            f"the engine's key is read from ${variable}, which is not set", remedy=f"export {variable}=..."
+        )
+    return value
+
+
+def discover(loaded: Loaded) -> RemoteFacts | None:
+    """Ask the engine at `url:` for its model, window and protocol; None when it does not answer."""
+    engine = loaded.engine
+    base = str(engine.url).rstrip("/").removesuffix("/v1")
+    key = api_key(engine)
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    models = probe.request(Probe(f"{base}/v1/models", headers=headers, timeout=_SECONDS))
+    if not models.ok:
+        return None
+    try:
+        rows = json.loads(models.body)["data"]
+        row = next((each for each in rows if each["id"] == engine.model), rows[0])
+        served, window = str(row["id"]), row.get("max_model_len")
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+        return None
+    body = {"model": engine.model or served, "messages": [{"role": "user", "content": "x"}]}
+    count = probe.request(Probe(f"{base}/v1/messages/count_tokens", "POST", headers, body, _SECONDS))
+    return RemoteFacts(
+        served, window if isinstance(window, int) else None, speaks_messages=count.status not in {404, 405}
+    )

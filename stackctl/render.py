@@ -1,0 +1,168 @@
+"""Plan -> files: rendered in Jinja's sandbox, every value escaped, read again and checked before anything uses them."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from stackctl import files, paths
+from stackctl.errors import ConfigError
+from stackctl.yamlfile import load_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from stackctl.plan import Plan
+
+CONFIG_FILE = "litellm_config.yaml"
+AUTH_FILE = "stackctl_auth.py"
+TEMPLATE = "litellm_config.yaml.j2"
+AUTH = "stackctl_auth.user_api_key_auth"
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedFile:
+    """A file to be written with mode 0600 into the gateway's own directory."""
+
+    name: str
+    text: str
+
+
+def render(plan: Plan) -> tuple[RenderedFile, ...]:
+    """Make the gateway's files in memory; none for `direct`. Raises ConfigError for a template that spoils them."""
+    if plan.gateway.kind == "direct":
+        return ()
+    template, where = _template()
+    text = _fill(template, where, plan)
+    _check(text, where, plan)
+    auth = resources.files("stackctl").joinpath("gateway_auth.py").read_text(encoding="utf-8")
+    return RenderedFile(CONFIG_FILE, text), RenderedFile(AUTH_FILE, auth)
+
+
+def write(rendered: Iterable[RenderedFile], directory: str) -> None:
+    """Write the files, keeping aside (as NAME.edited) one that somebody changed by hand since it was written."""
+    files.private_dir(directory)
+    record_path = os.path.join(directory, ".rendered.json")
+    record = _record(record_path)
+    fresh: dict[str, str] = {}
+    for each in rendered:
+        path = os.path.join(directory, each.name)
+        if edited(path, each.name, record):
+            os.replace(path, f"{path}.edited")
+        files.write_private(path, each.text)
+        fresh[each.name] = _digest(each.text)
+    files.write_private(record_path, json.dumps(fresh))
+
+
+def edited(path: str, name: str, record: dict[str, str]) -> bool:
+    """Whether the file at `path` is not what was last written there."""
+    try:
+        return name in record and _digest(files.read_private(path).decode(errors="replace")) != record[name]
+    except OSError:
+        return False
+
+
+def hand_edited(directory: str) -> list[str]:
+    """The rendered files below `directory` that somebody has changed by hand."""
+    record = _record(os.path.join(directory, ".rendered.json"))
+    return [name for name in record if edited(os.path.join(directory, name), name, record)]
+
+
+def _record(path: str) -> dict[str, str]:
+    try:
+        data = json.loads(files.read_private(path))
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _digest(text: str) -> str:
+    import hashlib
+
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _template() -> tuple[str, str]:
+    """The template's text and where it came from: the user's override, else the one that ships."""
+    own = os.path.join(paths.config_dir(), "templates", TEMPLATE)
+    if os.path.lexists(own):
+        try:
+            return files.read_private(own).decode(), own
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"cannot read the template override {own}: {error}", remedy="correct or remove it"
+            ) from error
+    return shipped(TEMPLATE), TEMPLATE
+
+
+def shipped(name: str) -> str:
+    """The text of a template of ours: beside the package in a wheel, in `templates/` of a checkout."""
+    inside = resources.files("stackctl").joinpath("templates", name)
+    if inside.is_file():
+        return inside.read_text(encoding="utf-8")
+    checkout = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "templates", name)
+    with open(checkout, encoding="utf-8") as stream:
+        return stream.read()
+
+
+def _scalar(value: object) -> str:
+    """One YAML value on one line: JSON is YAML, once the characters that YAML calls line breaks are escaped."""
+    return json.dumps(value, ensure_ascii=True)
+
+
+def _fill(template: str, where: str, plan: Plan) -> str:
+    import jinja2
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - YAML, not HTML
+    )
+    environment.filters["yaml"] = _scalar
+    context: dict[str, Any] = {"models": plan.models(), "request_timeout": plan.gateway.request_timeout, "auth": AUTH}
+    try:
+        return environment.from_string(template).render(context)
+    except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+        line = getattr(error, "lineno", None)
+        raise ConfigError(
+            f"the template {where}{f':{line}' if line else ''} cannot be rendered: {error}",
+            remedy="correct or remove the override",
+        ) from error
+
+
+def _check(text: str, where: str, plan: Plan) -> None:
+    """Read the rendered file back: what the plan promises must stand in it, whatever the template did."""
+    fix = f"correct the template {where}, or remove it to use the one that ships"
+    try:
+        data, _ = load_yaml(f"{where} (rendered)", text.encode())
+    except ConfigError as error:
+        raise ConfigError(f"the template renders broken YAML: {error.message}", remedy=fix) from error
+    rows = data.get("model_list")
+    found: dict[str, dict[str, Any]] = {}
+    for row in rows if isinstance(rows, list) else []:
+        if isinstance(row, dict) and isinstance(row.get("litellm_params"), dict):
+            found[str(row.get("model_name"))] = row["litellm_params"]
+    for model in plan.models():
+        params = found.get(model["name"])
+        if params is None:
+            raise ConfigError(f"the template drops the model `{model['name']}`", remedy=fix)
+        if (params.get("model"), params.get("api_base")) != (model["model"], model["api_base"]):
+            raise ConfigError(f"the template sends `{model['name']}` somewhere else than planned", remedy=fix)
+    general = data.get("general_settings")
+    general = general if isinstance(general, dict) else {}
+    if not str(general.get("master_key", "")).startswith("os.environ/"):
+        raise ConfigError("the template has no general_settings.master_key that refers to os.environ/...", remedy=fix)
+    if general.get("custom_auth") != AUTH:
+        raise ConfigError(
+            "the template drops general_settings.custom_auth: anybody's key would be the admin's", remedy=fix
+        )
+    for name, params in found.items():
+        key = params.get("api_key")
+        if key is not None and not str(key).startswith("os.environ/"):
+            raise ConfigError(
+                f"the template writes a key into the file (model `{name}`)", remedy="refer to it as os.environ/NAME"
+            )

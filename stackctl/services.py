@@ -1,0 +1,118 @@
+"""Plan + keys -> the processes to supervise, with their whole environment."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from stackctl import paths as where
+from stackctl.clients.claude import no_proxy
+from stackctl.gateway_env import gateway_env
+from stackctl.model import Probe, ProcessSpec, ServiceKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from stackctl.keys import Keys
+    from stackctl.paths import StackPaths
+    from stackctl.plan import Plan
+
+# What a service may inherit. A list, not everything: an agent's shell holds keys that no engine should see.
+_SHARED = (
+    "HOME",
+    "LANG",
+    "LANGUAGE",
+    "LC_ALL",
+    "LC_CTYPE",
+    "LD_LIBRARY_PATH",
+    "LOGNAME",
+    "PATH",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "TZ",
+    "USER",
+)
+_ENGINE = ("CC", "CXX", "CPATH", "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "LIBRARY_PATH", "XDG_CACHE_HOME")
+_ENGINE_PREFIXES = (
+    "CUDA_",
+    "GOMP_",
+    "HIP_",
+    "HSA_",
+    "KMP_",
+    "MKL_",
+    "NCCL_",
+    "NUMA",
+    "NVIDIA_",
+    "OMP_",
+    "OPENBLAS_",
+    "PYTORCH_",
+    "ROCR_",
+    "TORCH_",
+    "TRITON_",
+    "VLLM_",
+)
+_NEVER = ("VLLM_API_KEY", "VLLM_SERVER_DEV_MODE", "VLLM_ALLOW_INSECURE_SERIALIZATION")
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+
+
+def specs(plan: Plan, paths: StackPaths, keys: Keys, tmp: str, environ: Mapping[str, str]) -> tuple[ProcessSpec, ...]:
+    """The services in the order they are listed: the engine (when it is ours), then the gateway (when it is LiteLLM)."""
+    found = []
+    if plan.engine.managed:
+        found.append(_engine(plan, paths, keys, tmp, environ))
+    if plan.gateway.argv:
+        found.append(_gateway(plan, paths, keys, tmp, environ))
+    return tuple(found)
+
+
+def _engine(plan: Plan, paths: StackPaths, keys: Keys, tmp: str, environ: Mapping[str, str]) -> ProcessSpec:
+    engine = plan.engine
+    env = _inherit(environ, _SHARED + _ENGINE, _ENGINE_PREFIXES)
+    cache = where.cache_dir()
+    env |= {
+        "PYTHONUNBUFFERED": "1",
+        "TMPDIR": tmp,
+        "VLLM_RPC_BASE_PATH": tmp,
+        "VLLM_CACHE_ROOT": os.path.join(cache, "vllm"),
+        "VLLM_CONFIG_ROOT": os.path.join(cache, "vllm-config"),
+        "TORCHINDUCTOR_CACHE_DIR": os.path.join(cache, "torchinductor"),
+        "TRITON_CACHE_DIR": os.path.join(cache, "triton"),
+        "FLASHINFER_WORKSPACE_BASE": cache,
+        **engine.env,
+    }
+    env["VLLM_API_KEY"] = keys.client if plan.gateway.kind == "direct" else str(keys.engine)
+    env["NO_PROXY"] = env["no_proxy"] = no_proxy(environ)
+    _own_programs_first(env, engine.argv[0])
+    host = plan.engine.url.removeprefix("http://").rpartition(":")[0]
+    return ProcessSpec(
+        name="engine", kind=ServiceKind.ENGINE, argv=engine.argv, env=env, cwd=paths.engine_dir, log=paths.log("engine"),
+        host=host, port=engine.port, ready=Probe(f"{engine.url}/health"), model=engine.served, window=engine.window,
+    )  # fmt: skip
+
+
+def _gateway(plan: Plan, paths: StackPaths, keys: Keys, tmp: str, environ: Mapping[str, str]) -> ProcessSpec:
+    gateway = plan.gateway
+    env = _inherit(environ, _SHARED, ())
+    if not plan.engine.managed:  # a remote engine may be behind a proxy
+        env |= _inherit(environ, _PROXIES, ())
+    env |= {"PYTHONUNBUFFERED": "1", "TMPDIR": tmp}
+    env |= gateway_env(master_key=keys.master, client_key=keys.client, engine_key=keys.engine, host_url=gateway.url)
+    env["NO_PROXY"] = env["no_proxy"] = no_proxy(environ)
+    _own_programs_first(env, gateway.argv[0])
+    return ProcessSpec(
+        name="gateway", kind=ServiceKind.GATEWAY, argv=gateway.argv, env=env, cwd=paths.gateway_dir, log=paths.log("gateway"),
+        host=gateway.host, port=gateway.port, ready=Probe(f"{gateway.url}/health/liveliness"), model=plan.client_model, window=plan.engine.window,
+    )  # fmt: skip
+
+
+def _inherit(environ: Mapping[str, str], names: tuple[str, ...], prefixes: tuple[str, ...]) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in environ.items()
+        if (name in names or (prefixes and name.startswith(prefixes))) and name not in _NEVER
+    }
+
+
+def _own_programs_first(env: dict[str, str], program: str) -> None:
+    """Put the environment's own `bin` first: vLLM looks for ninja and others on PATH."""
+    env["PATH"] = os.pathsep.join([os.path.dirname(os.path.abspath(program)), env.get("PATH", os.defpath)])

@@ -1,0 +1,140 @@
+"""Every mistake in a stack.yaml gets one clear sentence, the key, and what to write instead."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from stackctl import config, trust
+from stackctl.config import EMBEDDED, Flags
+from stackctl.errors import USAGE, ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STACKCTL_HOME", str(tmp_path / "home"))
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+    for name in ("STACKCTL_NAME", "STACKCTL_MODEL", "STACKCTL_GATEWAY", "STACKCTL_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def load(tmp_path: Path, text: str | bytes, **flags: str) -> config.Loaded:
+    path = tmp_path / "given.yaml"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return config.load(Flags(config=str(path), **flags))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ["", "# only a comment\n", "---\n"])
+def test_an_empty_file_is_a_whole_configuration(tmp_path: Path, text: str) -> None:
+    loaded = load(tmp_path, text)
+    assert loaded.engine.model == EMBEDDED
+    assert (loaded.engine.port, loaded.config.gateway.port) == (8000, 4000)
+
+
+BAD = {
+    "misspelt key": ("engins: {}", "unknown key `engins`", "`engines`"),
+    "misspelt inner key": ("engines: {a: {modle: x}}", "unknown key `engines.a.modle`", "`model`"),
+    "a flag of vLLM among the keys": ("engines: {a: {model: x, kv-cache-dtype: fp8}}", "unknown key `engines.a.kv-cache-dtype`", "under `args`"),
+    "wrong type": ("gateway: {port: many}", "`gateway.port`: expected a whole number, got text", "gateway.port"),
+    "wrong type inside an engine": ("engines: {a: {model: x, args: [1]}}", "`engines.a.args`: expected a mapping, got a list", ""),
+    "engines as a list": ("engines: [a]", "`engines` must map names to engines", "engines: {main"),
+    "scalar for a section": ("gateway: 4000", "`gateway` must be a mapping", ""),
+    "port zero": ("gateway: {port: 0}", "`gateway.port`", ""),
+    "port too high": ("engines: {a: {model: x, port: 65536}}", "`engines.a.port`", ""),
+    "equal ports": ("engines: {a: {model: x, port: 4000}}", "both 4000", "port of its own"),
+    "unknown gateway kind": ("gateway: {kind: litelm}", "`gateway.kind`", ""),
+    "two engines": ("engines: {a: {model: x}, b: {model: y, port: 8001}}", "2 engines", "--name"),
+    "route to nowhere": ("engines: {coder: {model: x}}\nroutes: {default: codr}", "`codr`", "`coder`"),
+    "route that is not built": ("engines: {c: {model: x}}\nroutes: {opus: c}", "`opus` is not supported", "default"),
+    "engine without model": ("engines: {a: {}}", "neither `model` nor `url`", "engines.a.model"),
+    "key in the file": ("engines: {a: {url: 'http://h:1', api_key: sk-123}}", "must name an environment variable", "env/MY_KEY"),
+    "password in the url": ("engines: {a: {url: 'http://u:secret@h:1'}}", "has a password", "env/MY_KEY"),
+    "not an address": ("engines: {a: {url: 'h:8000'}}", "not an http address", "http://"),
+    "url with python": ("engines: {a: {url: 'http://h:1', python: /x}}", "both `url` and `python`", ""),
+    "url and direct": ("engines: {a: {url: 'http://h:1'}}\ngateway: {kind: direct}", "nothing to start", "litellm"),
+    "alias with a space": ("aliases: [claude opus]", "'claude opus'", ""),
+    "alias with a newline": ('aliases: ["a\\nb"]', "aliases", ""),
+    "alias with a quote": ("aliases: ['a\"b']", "aliases", ""),
+    "hostile name": ("name: ../../etc", "'../../etc'", ""),
+    "hostile engine name": ("engines: {'a/../b': {model: x}}", "the engine name", ""),
+    "open to the network": ("gateway: {host: 0.0.0.0}", "other machines could reach", "allow_remote"),
+    "anchors": ("a: &a [x]\nb: *a", "anchors and aliases", "write the value out"),
+    "yaml bomb": ("a: &a [x,x]\nb: &b [*a,*a]\nc: &c [*b,*b]", "anchors", ""),
+    "anchor cycle": ("a: &a [*a]", "anchors", ""),
+    "python object": ("name: !!python/object/apply:os.system ['touch owned']", "a tag", ""),
+    "twice": ("name: a\nname: b", "`name` stands twice", ""),
+    "a list": ("- a", "must be a mapping", "engines:"),
+    "broken yaml": ("engines: {", "given.yaml:", "correct the YAML"),
+    "deep": ("a: " + "[" * 3000, "given.yaml", ""),
+    "not a flag": ("engines: {a: {model: x, args: {--foo: 1}}}", "'--foo'", "without dashes"),
+    "empty command": ("engines: {a: {model: x, command: []}}", "command` is empty", "list"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_mistake_is_named_with_its_remedy(tmp_path: Path, case: str) -> None:
+    text, says, offers = BAD[case]
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+    assert says in caught.value.message
+    assert offers in caught.value.remedy
+    assert caught.value.remedy
+    assert caught.value.exit_code == USAGE
+    assert "\n" not in caught.value.message
+    assert not os.path.exists("owned")
+
+
+def test_not_utf8_names_the_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"given\.yaml:2: not UTF-8"):
+        load(tmp_path, b"name: a\n# \xff\xfe\n")
+
+
+def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="larger than 256 KiB"):
+        load(tmp_path, b"#" * (trust.LIMIT + 1))
+
+
+def test_a_named_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no configuration file"):
+        config.load(Flags(config=str(tmp_path / "none.yaml")))
+
+
+def test_flags_beat_environment_beats_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "engines: {coder: {model: from-file, port: 8111}}"
+    assert load(tmp_path, text).engine.model == "from-file"
+    assert load(tmp_path, text).origin("engines.coder.port") == ("file", "given.yaml:1")
+    monkeypatch.setenv("STACKCTL_MODEL", "from-environment")
+    loaded = load(tmp_path, text)
+    assert (loaded.engine.model, loaded.engine.port) == ("from-environment", 8111)
+    assert loaded.origin("engines.coder.model") == ("environment", "STACKCTL_MODEL")
+    loaded = load(tmp_path, text, model="from-flag")
+    assert loaded.engine.model == "from-flag"
+    assert loaded.origin("engines.coder.model") == ("flag", "--model")
+
+
+def test_a_file_found_in_the_working_directory_counts_only_once_trusted() -> None:
+    with open("stack.yaml", "w", encoding="utf-8") as stream:
+        stream.write("engines: {a: {model: theirs, command: [sh, -c, 'touch owned']}}\n")
+    with pytest.raises(ConfigError, match="not trusted") as caught:
+        config.load(Flags())
+    assert "stackctl trust" in caught.value.remedy
+    trust.add(os.path.abspath("stack.yaml"))
+    assert config.load(Flags()).engine.model == "theirs"
+    with open("stack.yaml", "a", encoding="utf-8") as stream:
+        stream.write("# changed\n")
+    with pytest.raises(ConfigError, match="not trusted"):
+        config.load(Flags())
+    assert config.load(Flags(config="stack.yaml")).engine.model == "theirs"  # naming it is consent
+
+
+def test_the_users_own_file_needs_no_trust(tmp_path: Path) -> None:
+    own = tmp_path / "home" / "config"
+    own.mkdir(parents=True)
+    (own / "stack.yaml").write_text("engines: {a: {model: mine}}\n")
+    assert config.load(Flags()).engine.model == "mine"
