@@ -4,8 +4,10 @@
 makes the managed environment.
 """
 
+from stackctl.toolchain.check import check
 from stackctl.toolchain.install import install
 from stackctl.toolchain.locate import locate
+from stackctl.toolchain.requirements import requirements
 from stackctl.toolchain.types import Accelerator, Gpu, Host, Toolchain
 
-__all__ = ["Accelerator", "Gpu", "Host", "Toolchain", "install", "locate"]
+__all__ = ["Accelerator", "Gpu", "Host", "Toolchain", "check", "install", "locate", "requirements"]
