@@ -1,0 +1,173 @@
+"""One bounded HTTP request that proves one thing.
+
+The deadline covers connecting, headers and body together: a socket timeout alone starts anew with each byte, and a
+server that drips one byte a second is then waited for without end. No proxy is ever used (both Claude Code and
+LiteLLM send 127.0.0.1 through `HTTP_PROXY` unless told not to), no redirect followed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import io
+import json
+import socket
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+    from stackctl.model import Probe
+
+MOST = 4 * 1024 * 1024  # bytes of an answer that are read
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came back. `status` is 0 when no answer did; `error` says why in words; `elapsed` is in seconds."""
+
+    status: int
+    body: bytes
+    elapsed: float
+    error: str = ""
+    timed_out: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """An answer with status 200 came in time, whole."""
+        return self.status == 200 and not self.error
+
+    def json(self) -> Any:
+        """Return the body as JSON; None when it is not."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            return None
+
+
+def request(probe: Probe) -> Result:
+    """Send `probe` and wait at most its `timeout` for the whole answer. Network faults are results, not exceptions."""
+    began = time.monotonic()
+    deadline = began + probe.timeout
+    status, body, error, timed_out = 0, b"", "", False
+    connection: http.client.HTTPConnection | None = None
+    try:
+        url = urlsplit(probe.url)
+        connection = _connection(url.scheme, url.hostname or "", url.port, deadline)
+        path = (url.path or "/") + (f"?{url.query}" if url.query else "")
+        content, headers = _body(probe)
+        connection.request(probe.method, path, content, headers)
+        answer = connection.getresponse()
+        status = answer.status
+        body = answer.read(MOST)
+    except TimeoutError:
+        timed_out = True
+        error = f"no {'complete ' if status else ''}answer within {probe.timeout:g} s"
+    except ConnectionRefusedError:
+        error = "connection refused"
+    except http.client.IncompleteRead:
+        error = "the answer was cut off"
+    except http.client.RemoteDisconnected:
+        error = "the connection was closed without an answer"
+    except http.client.HTTPException as fault:
+        error = f"not an HTTP answer ({type(fault).__name__})"
+    except OSError as fault:
+        error = (fault.strerror or str(fault)).lower()
+    except ValueError as fault:  # a bad address
+        error = str(fault)
+    finally:
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                connection.close()
+    if not error and status != 200:
+        error = f"status {status}"
+    return Result(status, body, time.monotonic() - began, error, timed_out)
+
+
+def _body(probe: Probe) -> tuple[bytes | None, dict[str, str]]:
+    headers = dict(probe.headers)
+    if probe.body is None:
+        return None, headers
+    if isinstance(probe.body, bytes):
+        return probe.body, headers
+    if isinstance(probe.body, str):
+        return probe.body.encode(), headers
+    headers.setdefault("Content-Type", "application/json")
+    return json.dumps(probe.body).encode(), headers
+
+
+def _connection(scheme: str, host: str, port: int | None, deadline: float) -> http.client.HTTPConnection:
+    if not host:
+        raise ValueError("the address has no host")
+    if scheme == "http":
+        return _Plain(host, port, deadline)
+    if scheme != "https":
+        raise ValueError(f"cannot ask {scheme or 'no scheme'}:// addresses")
+    return _tls(host, port, deadline)
+
+
+class _Plain(http.client.HTTPConnection):
+    """A connection of which every operation shares one deadline."""
+
+    def __init__(self, host: str, port: int | None, deadline: float) -> None:
+        super().__init__(host, port)
+        self._deadline = deadline
+
+    def connect(self) -> None:
+        plain = socket.create_connection((self.host, self.port), timeout=_left(self._deadline))
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock: Any = _Bounded(plain, self._deadline)
+
+
+def _tls(host: str, port: int | None, deadline: float) -> http.client.HTTPConnection:
+    import ssl  # 4 MB that a stack on loopback never needs
+
+    class Tls(_Plain):
+        default_port = 443
+
+        def connect(self) -> None:
+            plain = socket.create_connection((self.host, self.port), timeout=_left(deadline))
+            self.sock = _Bounded(ssl.create_default_context().wrap_socket(plain, server_hostname=self.host), deadline)
+
+    return Tls(host, port, deadline)
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+class _Bounded:
+    """A socket that knows one deadline for all that is done with it; as much of one as http.client uses."""
+
+    def __init__(self, inner: socket.socket, deadline: float) -> None:
+        self._inner = inner
+        self._deadline = deadline
+
+    def sendall(self, data: bytes) -> None:
+        self._inner.settimeout(_left(self._deadline))
+        self._inner.sendall(data)
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_Reader(self._inner, self._deadline))
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class _Reader(io.RawIOBase):
+    def __init__(self, inner: socket.socket, deadline: float) -> None:
+        self._inner = inner
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        self._inner.settimeout(_left(self._deadline))
+        return self._inner.recv_into(buffer)
