@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from stackctl import files, paths
 from stackctl.errors import ConfigError
 from stackctl.yamlfile import load_yaml
@@ -109,8 +111,10 @@ def shipped(name: str) -> str:
 
 
 def _scalar(value: object) -> str:
-    """One YAML value on one line: JSON is YAML, once the characters that YAML calls line breaks are escaped."""
-    return json.dumps(value, ensure_ascii=True)
+    """One YAML value on one line. JSON would do but for its surrogate pairs, which YAML does not know."""
+    if isinstance(value, str):
+        return yaml.safe_dump(value, default_style='"', width=float("inf")).rstrip("\n")
+    return json.dumps(value)
 
 
 def _fill(template: str, where: str, plan: Plan) -> str:

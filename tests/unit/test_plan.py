@@ -1,0 +1,146 @@
+"""The plan: what is derived, from what, and what contradicts."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import pytest
+
+from stackctl import plan
+from stackctl.config import Flags
+from stackctl.errors import ConfigError
+from stackctl.plan import Plan, RemoteFacts
+from tests.fakes import machines
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from stackctl.host import Host
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STACKCTL_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+
+
+def made(tmp_path: Path, text: str, host: Host = machines.GPU, remote: RemoteFacts | None = None) -> Plan:
+    path = tmp_path / "given.yaml"
+    path.write_text(text)
+    return plan.build(machines.inputs(Flags(config=str(path)), host, remote))
+
+
+def value(argv: tuple[str, ...], flag: str) -> str:
+    assert argv.count(flag) == 1
+    return argv[argv.index(flag) + 1]
+
+
+def test_nothing_named_serves_the_embedded_model_with_a_window_that_claude_code_fits_in(tmp_path: Path) -> None:
+    got = made(tmp_path, "", machines.CPU)
+    assert value(got.engine.argv, "--model") == "/models/embedded"
+    assert value(got.engine.argv, "--max-model-len") == "32768"
+    assert got.engine.window == 32768
+    assert got.output_limit == 1024
+    assert "--enforce-eager" in got.engine.argv
+
+
+def test_a_known_family_gets_its_parsers_and_nothing_that_runs_its_code(tmp_path: Path) -> None:
+    got = made(tmp_path, "engines: {a: {model: Qwen/Qwen3-Coder-30B-A3B-Instruct-FP8}}")
+    assert got.engine.tool_parser in {"qwen3_xml", "qwen3_coder"}
+    assert "--enable-auto-tool-choice" in got.engine.argv
+    assert "--trust-remote-code" not in got.engine.argv
+
+
+def test_trust_remote_code_is_only_ever_the_users(tmp_path: Path) -> None:
+    model = "NVIDIA/Nemotron-3-Nano"
+    without = made(tmp_path, f"engines: {{a: {{model: {model}}}}}")
+    assert "--trust-remote-code" not in without.engine.argv
+    assert any("trust_remote_code" in note for note in without.notes)
+    assert (
+        "--trust-remote-code"
+        in made(tmp_path, f"engines: {{a: {{model: {model}, trust_remote_code: true}}}}").engine.argv
+    )
+
+
+def test_what_the_user_gives_in_args_replaces_what_is_derived(tmp_path: Path) -> None:
+    text = "engines: {a: {model: Qwen/Qwen3-Coder-30B-A3B-Instruct, args: {tool-call-parser: hermes, enable-prefix-caching: false, seed: 3}}}"
+    got = made(tmp_path, text)
+    assert value(got.engine.argv, "--tool-call-parser") == "hermes"
+    assert "--no-enable-prefix-caching" in got.engine.argv
+    assert value(got.engine.argv, "--seed") == "3"
+    fact = next(fact for fact in got.facts if fact.name == "--tool-call-parser")
+    assert (fact.value, fact.origin) == ("hermes", "file")
+
+
+def test_an_unknown_model_is_planned_and_the_missing_parser_said(tmp_path: Path) -> None:
+    got = made(tmp_path, "engines: {a: {model: someone/Unheard-Of-7B}}")
+    assert got.engine.tool_parser is None
+    assert any("no tool-call parser is known" in note for note in got.notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{model: m, args: {port: 9}}", "args.port` is set by stackctl"),
+        ("{model: m, args: {api-key: x}}", "args.api-key"),
+        ("{model: m, args: {trust-remote-code: true}}", "args.trust-remote-code"),
+        ("{model: m, max_model_len: 4096, args: {max-model-len: 8192}}", "both max_model_len and args.max-model-len"),
+    ],
+)
+def test_contradictions_are_refused(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says.replace(".", r"\.")):
+        made(tmp_path, f"engines: {{a: {text}}}")
+
+
+def test_a_display_that_holds_gpu_memory_is_reckoned_with(tmp_path: Path) -> None:
+    text = "engines: {a: {model: openai/gpt-oss-20b}}"
+    assert "--gpu-memory-utilization" not in made(tmp_path, text, machines.GPU).engine.argv
+    share = float(value(made(tmp_path, text, machines.GPU_WITH_DISPLAY).engine.argv, "--gpu-memory-utilization"))
+    assert 0.7 < share < 20 / 24
+
+
+@pytest.mark.parametrize(("window", "limit"), [(16384, 4096), (131072, 32000), (262144, 32000), (3, 1)])
+def test_the_output_limit_fits_the_window(tmp_path: Path, window: int, limit: int) -> None:
+    assert made(tmp_path, f"engines: {{a: {{model: m/x, max_model_len: {window}}}}}").output_limit == limit
+
+
+def test_a_command_runs_in_place_of_vllm_with_its_flags(tmp_path: Path) -> None:
+    got = made(tmp_path, "engines: {a: {model: my-model, command: [python3, my_server.py], port: 8123}}")
+    assert got.engine.argv[:4] == ("python3", "my_server.py", "--model", "my-model")
+    assert value(got.engine.argv, "--port") == "8123"
+
+
+def test_direct_serves_every_name_from_the_engine_on_the_gateways_port(tmp_path: Path) -> None:
+    got = made(tmp_path, "engines: {a: {model: m/x}}\ngateway: {kind: direct, port: 4321}\naliases: [mine]")
+    at = got.engine.argv.index("--served-model-name")
+    assert got.engine.argv[at + 1 : at + 4] == ("claude-local", "mine", "m/x")
+    assert value(got.engine.argv, "--port") == "4321"
+    assert got.gateway.argv == ()
+    assert got.engine.url == got.gateway.url == "http://127.0.0.1:4321"
+    assert any("direct:" in note for note in got.notes)
+
+
+def test_a_remote_engine_says_its_own_name_and_window(tmp_path: Path) -> None:
+    text = "engines: {box: {url: 'http://10.0.0.7:8000/v1/'}}"
+    got = made(tmp_path, text, remote=RemoteFacts("their/model", 65536, speaks_messages=True))
+    assert not got.engine.managed
+    assert (got.engine.url, got.engine.served, got.engine.window) == ("http://10.0.0.7:8000", "their/model", 65536)
+    assert got.models()[0]["model"] == "anthropic/their/model"
+    with pytest.raises(ConfigError, match="does not say which model"):
+        made(tmp_path, text)
+
+
+def test_a_remote_engine_without_messages_is_translated_for(tmp_path: Path) -> None:
+    got = made(
+        tmp_path, "engines: {box: {url: 'http://10.0.0.7:8000'}}", remote=RemoteFacts("m", None, speaks_messages=False)
+    )
+    assert {row["model"] for row in got.models()} == {"hosted_vllm/m"}
+
+
+def test_the_digest_sees_flags_and_not_free_memory(tmp_path: Path) -> None:
+    text = "engines: {a: {model: openai/gpt-oss-20b}}"
+    one = made(tmp_path, text, machines.GPU_WITH_DISPLAY)
+    fuller = dataclasses.replace(machines.GPU, gpus=(dataclasses.replace(machines.RTX4090, memory_free=15 * 2**30),))
+    assert one.digest == made(tmp_path, text, fuller).digest
+    assert one.digest != made(tmp_path, text + "\ngateway: {request_timeout: 601}", machines.GPU_WITH_DISPLAY).digest

@@ -1,0 +1,141 @@
+"""Rendered files: escaped, checked after rendering, and never without their owner's knowledge overwritten."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stackctl import paths, plan, render
+from stackctl.config import Flags
+from stackctl.errors import ConfigError
+from tests.fakes import machines
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+EXAMPLES = os.path.join(ROOT, "examples")
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STACKCTL_HOME", str(tmp_path / "home"))
+
+
+def example(name: str) -> plan.Plan:
+    return plan.build(machines.inputs(Flags(config=os.path.join(EXAMPLES, name, "stack.yaml"))))
+
+
+def golden(name: str) -> str:
+    """An example's commands and files, as its expected.txt holds them."""
+    made = example(name)
+    text = (
+        f"# engine\n{shlex.join(made.engine.argv) or made.engine.url}\n\n# gateway\n{shlex.join(made.gateway.argv)}\n"
+    )
+    return text + "".join(
+        f"\n# {each.name}\n{each.text}" for each in render.render(made) if each.name == render.CONFIG_FILE
+    )
+
+
+@pytest.mark.parametrize("name", sorted(os.listdir(EXAMPLES)))
+def test_an_example_renders_as_shown(name: str) -> None:
+    with open(os.path.join(EXAMPLES, name, "expected.txt"), encoding="utf-8") as stream:
+        assert golden(name) == stream.read()
+
+
+def test_the_recipe_is_all_there() -> None:
+    config = yaml.safe_load(render.render(example("recipe"))[0].text)
+    rows = {row["model_name"]: row["litellm_params"] for row in config["model_list"]}
+    assert rows["claude-3-5-sonnet-20241022"] == rows["claude-local"]
+    assert rows["claude-local"]["api_base"] == "http://127.0.0.1:8000"
+    assert config["litellm_settings"]["drop_params"] is True
+    assert config["litellm_settings"]["request_timeout"] == 600
+    assert config["litellm_settings"]["num_retries"] == 0
+
+
+@settings(deadline=None)
+@given(served=st.text(st.characters(codec="utf-8"), min_size=1, max_size=60))
+def test_any_model_name_comes_out_as_it_went_in(served: str) -> None:
+    made = example("remote")
+    hostile = dataclasses.replace(made, engine=dataclasses.replace(made.engine, served=served))
+    config = yaml.safe_load(render.render(hostile)[0].text)
+    assert config["model_list"][-1]["litellm_params"]["model"] == f"hosted_vllm/{served}"
+    assert len(config["model_list"]) == (2 if served != "claude-local" else 1)
+
+
+def override(text: str) -> None:
+    directory = os.path.join(paths.config_dir(), "templates")
+    os.makedirs(directory)
+    with open(os.path.join(directory, render.TEMPLATE), "w", encoding="utf-8") as stream:
+        stream.write(text)
+
+
+def shipped() -> str:
+    return render.shipped(render.TEMPLATE)
+
+
+BROKEN = {
+    "broken yaml": (lambda: shipped() + "\n  - {", "broken YAML"),
+    "unknown variable": (lambda: "{{ nothing.there }}", "cannot be rendered"),
+    "template syntax": (lambda: "{% for %}", "cannot be rendered"),
+    "escape from the sandbox": (lambda: "{{ ''.__class__.__mro__[1].__subclasses__() }}", "cannot be rendered"),
+    "drops the models": (lambda: shipped().replace("models %}", "models[1:] %}"), "drops the model `claude-local`"),
+    "sends it elsewhere": (
+        lambda: shipped().replace("{{ model.api_base | yaml }}", "http://evil.example"),
+        "somewhere else",
+    ),
+    "no master key": (lambda: shipped().replace("os.environ/LITELLM_MASTER_KEY", "sk-1234"), "master_key"),
+    "no authentication": (lambda: shipped().replace("custom_auth:", "other_auth:"), "custom_auth"),
+    "a key in the file": (lambda: shipped().replace("{{ model.api_key | yaml }}", "sk-secret"), "a key into the file"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_an_override_that_spoils_the_file_is_refused(case: str) -> None:
+    text, says = BROKEN[case]
+    override(text())
+    with pytest.raises(ConfigError, match=says) as caught:
+        render.render(example("recipe"))
+    assert caught.value.remedy
+
+
+def test_an_override_that_keeps_the_promises_is_used() -> None:
+    override(shipped() + "\n# mine\n")
+    assert render.render(example("recipe"))[0].text.endswith("# mine\n")
+
+
+def test_files_are_private_whatever_the_umask(tmp_path: Path) -> None:
+    directory = str(tmp_path / "home" / "gateway")
+    before = os.umask(0)
+    try:
+        render.write(render.render(example("recipe")), directory)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(os.stat(directory).st_mode) == 0o700
+    for name in os.listdir(directory):
+        assert stat.S_IMODE(os.stat(os.path.join(directory, name)).st_mode) == 0o600
+
+
+def test_a_hand_edited_file_is_kept_aside(tmp_path: Path) -> None:
+    directory = str(tmp_path / "home" / "gateway")
+    files = render.render(example("recipe"))
+    render.write(files, directory)
+    path = os.path.join(directory, render.CONFIG_FILE)
+    render.write(files, directory)
+    assert not os.path.exists(f"{path}.edited")
+    with open(path, "a", encoding="utf-8") as stream:
+        stream.write("# my change\n")
+    assert render.hand_edited(directory) == [render.CONFIG_FILE]
+    render.write(files, directory)
+    with open(f"{path}.edited", encoding="utf-8") as stream:
+        assert stream.read().endswith("# my change\n")
+    with open(path, encoding="utf-8") as stream:
+        assert stream.read() == files[0].text
