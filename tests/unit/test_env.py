@@ -1,0 +1,201 @@
+"""`stackctl env`: exports alone on stdout, quoted for real shells, honest about what runs, and light."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from stackctl import identity, shell
+from stackctl.clients import claude
+from stackctl.errors import StackError
+from stackctl.paths import StackPaths
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEY = "sk-stackctl-canary'\"$(touch owned)`touch owned`"
+CLIENT = {
+    "url": "http://127.0.0.1:4000",
+    "model": "claude-local",
+    "window": 32768,
+    "output_limit": 1024,
+    "timeout": 600,
+}
+HEAVY = (
+    "pydantic",
+    "rich",
+    "jinja2",
+    "asyncio",
+    "httpx",
+    "typer",
+    "msgspec",
+    "yaml",
+    "psutil",
+    "dataclasses",
+    "subprocess",
+    "socket",
+)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StackPaths:
+    monkeypatch.setenv("STACKCTL_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return StackPaths("default")
+
+
+def give_key(paths: StackPaths, key: str = KEY) -> None:
+    os.makedirs(paths.root, mode=0o700)
+    with open(paths.client_key, "w", encoding="utf-8") as stream:
+        stream.write(key + "\n")
+
+
+def say_running(paths: StackPaths) -> None:
+    """A state file whose supervisor is this very process."""
+    me = identity.mine()
+    state = {
+        "schema": 1,
+        "boot_id": me.boot_id,
+        "supervisor": {"pid": me.pid, "start_ticks": me.start_ticks},
+        "client": CLIENT,
+    }
+    with open(paths.state, "w", encoding="utf-8") as stream:
+        json.dump(state, stream)
+
+
+def env(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
+    variables = {"PATH": os.environ["PATH"], "STACKCTL_HOME": os.environ["STACKCTL_HOME"], **extra}
+    return subprocess.run(
+        [sys.executable, "-m", "stackctl", "env", *arguments],
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_before_the_first_up_there_is_no_key_and_nothing_to_eval(home: StackPaths) -> None:
+    got = env()
+    assert (got.returncode, got.stdout) == (4, "")
+    assert "stackctl up" in got.stderr
+    assert not os.path.exists(home.root)
+
+
+@pytest.mark.parametrize("program", [name for name in ("dash", "bash", "zsh", "sh") if shutil.which(name)])
+def test_a_real_shell_evaluates_it_to_exactly_these_values(home: StackPaths, program: str) -> None:
+    give_key(home)
+    say_running(home)
+    got = env(NO_PROXY="corp.example,10.0.0.0/8", no_proxy="other.example")
+    assert got.returncode == 0, got.stderr
+    after = subprocess.run(
+        [program, "-c", 'eval "$1"; exec "$2" -c "import json,os; print(json.dumps(dict(os.environ)))"', "x", got.stdout, sys.executable],
+        capture_output=True, text=True, timeout=60, check=True, env={"PATH": os.environ["PATH"]},
+    )  # fmt: skip
+    seen = json.loads(after.stdout)
+    assert seen["ANTHROPIC_AUTH_TOKEN"] == KEY
+    assert seen["ANTHROPIC_BASE_URL"] == "http://127.0.0.1:4000"
+    assert (
+        seen["ANTHROPIC_MODEL"]
+        == seen["ANTHROPIC_DEFAULT_HAIKU_MODEL"]
+        == seen["CLAUDE_CODE_SUBAGENT_MODEL"]
+        == "claude-local"
+    )
+    assert seen["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] == "32768"
+    assert int(seen["CLAUDE_CODE_MAX_OUTPUT_TOKENS"]) < 32768
+    assert set(seen["NO_PROXY"].split(",")) >= {"corp.example", "10.0.0.0/8", "other.example", "127.0.0.1", "localhost"}
+    assert seen["NO_PROXY"] == seen["no_proxy"]
+    assert not os.path.exists("owned")
+
+
+def test_an_api_key_beside_the_token_is_unset_and_said(home: StackPaths) -> None:
+    give_key(home)
+    say_running(home)
+    got = env(ANTHROPIC_API_KEY="sk-ant-theirs")
+    assert "unset ANTHROPIC_API_KEY\n" in got.stdout
+    assert "ANTHROPIC_API_KEY" in got.stderr
+    assert "sk-ant-theirs" not in got.stdout + got.stderr
+
+
+def test_what_does_not_run_is_said_on_stderr(home: StackPaths) -> None:
+    give_key(home, "sk-stackctl-x")
+    got = env()
+    assert got.returncode == 0
+    assert "export ANTHROPIC_AUTH_TOKEN=sk-stackctl-x\n" in got.stdout
+    assert "is not running" in got.stderr
+    assert "not running" not in got.stdout
+
+
+def test_a_state_of_a_dead_supervisor_is_not_running(home: StackPaths) -> None:
+    give_key(home, "sk-stackctl-x")
+    say_running(home)
+    with open(home.state, encoding="utf-8") as stream:
+        state = json.load(stream)
+    state["supervisor"]["start_ticks"] += 1  # our pid, another process: a recycled number
+    with open(home.state, "w", encoding="utf-8") as stream:
+        json.dump(state, stream)
+    assert "is not running" in env().stderr
+
+
+def test_mistakes_are_the_full_parsers(home: StackPaths) -> None:
+    got = env("--shel", "fish")
+    assert got.returncode == 2
+    assert got.stdout == ""
+    assert "--shel" in got.stderr
+
+
+def test_a_hostile_name_is_refused(home: StackPaths) -> None:
+    got = env("--name", "../../etc")
+    assert got.returncode == 2
+    assert "1 to 32 of a-z" in got.stderr
+
+
+def test_another_stacks_name_is_another_stack(home: StackPaths) -> None:
+    give_key(home)
+    assert env("--name", "coder").returncode == 4
+
+
+def test_an_unreadable_key_is_an_error_not_a_missing_one(home: StackPaths) -> None:
+    os.makedirs(home.root, mode=0o700)
+    os.symlink("/etc/hostname", home.client_key)
+    got = env()
+    assert got.returncode == 1
+    assert "client.key" in got.stderr
+    assert got.stdout == ""
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a\0b", "\x1b[2J", "\x7f"])
+def test_control_characters_are_never_exported(value: str) -> None:
+    with pytest.raises(StackError, match="control character"):
+        shell.exports({"A": value})
+
+
+@pytest.mark.parametrize("name", ["", "A B", "1A", "A=B", "$(x)", "Ä"])
+def test_names_that_no_shell_knows_are_refused(name: str) -> None:
+    with pytest.raises(StackError, match="not a name"):
+        shell.exports({name: "x"})
+
+
+def test_without_a_window_none_is_claimed() -> None:
+    assert "CLAUDE_CODE_MAX_CONTEXT_TOKENS" not in claude.environment({**CLIENT, "window": None}, "k", {})
+
+
+def test_it_imports_almost_nothing(home: StackPaths) -> None:
+    give_key(home, "sk-stackctl-x")
+    say_running(home)
+    code = (
+        "import sys; sys.argv = ['stackctl', 'env']\n"
+        "from stackctl.__main__ import main\n"
+        "try: main()\n"
+        "except SystemExit as leaving: assert leaving.code == 0, leaving.code\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)\n"
+    )
+    got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert got.stderr.strip() == "[]"
+    assert "export ANTHROPIC_BASE_URL=" in got.stdout
