@@ -40,9 +40,17 @@ def test_an_empty_file_is_a_whole_configuration(tmp_path: Path, text: str) -> No
 BAD = {
     "misspelt key": ("engins: {}", "unknown key `engins`", "`engines`"),
     "misspelt inner key": ("engines: {a: {modle: x}}", "unknown key `engines.a.modle`", "`model`"),
-    "a flag of vLLM among the keys": ("engines: {a: {model: x, kv-cache-dtype: fp8}}", "unknown key `engines.a.kv-cache-dtype`", "under `args`"),
+    "a flag of vLLM among the keys": (
+        "engines: {a: {model: x, kv-cache-dtype: fp8}}",
+        "unknown key `engines.a.kv-cache-dtype`",
+        "under `args`",
+    ),
     "wrong type": ("gateway: {port: many}", "`gateway.port`: expected a whole number, got text", "gateway.port"),
-    "wrong type inside an engine": ("engines: {a: {model: x, args: [1]}}", "`engines.a.args`: expected a mapping, got a list", ""),
+    "wrong type inside an engine": (
+        "engines: {a: {model: x, args: [1]}}",
+        "`engines.a.args`: expected a mapping, got a list",
+        "",
+    ),
     "engines as a list": ("engines: [a]", "`engines` must map names to engines", "engines: {main"),
     "scalar for a section": ("gateway: 4000", "`gateway` must be a mapping", ""),
     "port zero": ("gateway: {port: 0}", "`gateway.port`", ""),
@@ -53,7 +61,11 @@ BAD = {
     "route to nowhere": ("engines: {coder: {model: x}}\nroutes: {default: codr}", "`codr`", "`coder`"),
     "route that is not built": ("engines: {c: {model: x}}\nroutes: {opus: c}", "`opus` is not supported", "default"),
     "engine without model": ("engines: {a: {}}", "neither `model` nor `url`", "engines.a.model"),
-    "key in the file": ("engines: {a: {url: 'http://h:1', api_key: sk-123}}", "must name an environment variable", "env/MY_KEY"),
+    "key in the file": (
+        "engines: {a: {url: 'http://h:1', api_key: sk-123}}",
+        "must name an environment variable",
+        "env/MY_KEY",
+    ),
     "password in the url": ("engines: {a: {url: 'http://u:secret@h:1'}}", "has a password", "env/MY_KEY"),
     "not an address": ("engines: {a: {url: 'h:8000'}}", "not an http address", "http://"),
     "url with python": ("engines: {a: {url: 'http://h:1', python: /x}}", "both `url` and `python`", ""),
