@@ -1,0 +1,75 @@
+"""`stackctl status`: what runs, from the recorded state; the configuration is not read."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from stackctl import names, runstate
+from stackctl.errors import NotRunningError
+from stackctl.output import Outcome
+from stackctl.paths import StackPaths
+
+if TYPE_CHECKING:
+    from stackctl.runstate import ServiceRecord, StackState
+
+
+def run(name: str | None, config: str | None) -> Outcome:
+    """Show the stack's services. Raises NotRunningError (exit code 4) when no supervisor lives."""
+    paths = StackPaths(names.stack_name(name, config, os.environ))
+    state = runstate.running(paths)
+    if state is None:
+        for line in runstate.reconcile(paths):
+            raise NotRunningError(f"the stack `{paths.name}` is not running; its supervisor had died: {line}", remedy="stackctl up")
+        raise NotRunningError(f"the stack `{paths.name}` is not running", remedy="stackctl up")
+    head = ("SERVICE", "STATE", "SINCE", "PID", "PORT", "RESTARTS", "MODEL")
+    return Outcome(lines=[_title(state)], table=(head, [_row(each) for each in state.services]), data=as_data(state))
+
+
+def as_data(state: StackState) -> dict[str, Any]:
+    """The contract of `status --json` (more keys may come, these stay)."""
+    services = [
+        {
+            "name": each.name,
+            "kind": each.kind,
+            "state": each.state,
+            "pid": each.pid,
+            "port": each.port,
+            "model": each.model,
+            "window": each.window or (state.client.window if state.client else None),
+            "restarts": each.restarts,
+            "since": each.since,
+            "log": each.log,
+        }
+        for each in state.services
+    ]
+    return {
+        "name": state.name,
+        "state": state.state,
+        "supervisor": {"pid": state.supervisor.pid if state.supervisor else None},
+        "gateway_url": state.gateway_url,
+        "verified_at": state.verified_at,
+        "services": services,
+    }
+
+
+def _title(state: StackState) -> str:
+    proof = f"a token came through it {_ago(state.verified_at)} ago" if state.verified_at else "no token has come through it yet"
+    window = f", window {state.client.window:,} tokens" if state.client and state.client.window else ""
+    return f"stack {state.name}: {state.state} at {state.gateway_url} ({proof}{window})"
+
+
+def _row(each: ServiceRecord) -> tuple[str, ...]:
+    return (each.name, each.state, _ago(each.since), str(each.pid or "-"), str(each.port), str(each.restarts), each.model)
+
+
+def _ago(since: float) -> str:
+    """How long ago, in the two largest units."""
+    seconds = max(0, int(time.time() - since))
+    days, hours, minutes = seconds // 86400, seconds // 3600 % 24, seconds // 60 % 60
+    if days:
+        return f"{days}d {hours}h"
+    if hours:
+        return f"{hours}h {minutes}m"
+    return f"{minutes}m {seconds % 60}s" if minutes else f"{seconds}s"
