@@ -1,0 +1,65 @@
+"""Which parsers an installed vLLM has, read from its files: importing it would take ten seconds and a gigabyte."""
+
+from __future__ import annotations
+
+import ast
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_LARGEST = 1024 * 1024  # bytes; the real files have 8 KiB
+
+
+def tool_parsers(site_packages: Sequence[str]) -> frozenset[str] | None:
+    """The values that `--tool-call-parser` takes; None when they cannot be read (no vLLM, or another layout)."""
+    return _registered(site_packages, "tool_parsers", "_TOOL_PARSERS_TO_REGISTER")
+
+
+def reasoning_parsers(site_packages: Sequence[str]) -> frozenset[str] | None:
+    """The values that `--reasoning-parser` takes; None when they cannot be read (no vLLM, or another layout)."""
+    return _registered(site_packages, "reasoning", "_REASONING_PARSERS_TO_REGISTER")
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that a misspelt one most likely means, ignoring case and `-` for `_`; None when none is near."""
+    from difflib import get_close_matches
+
+    by_plain = {_plain(each): each for each in sorted(known)}
+    close = get_close_matches(_plain(name), by_plain, n=1, cutoff=0.6)
+    return by_plain[close[0]] if close else None
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace("-", "_")
+
+
+def _registered(site_packages: Sequence[str], package: str, table: str) -> frozenset[str] | None:
+    """The keys of the literal dictionary `table` in vllm/<package>/__init__.py (the shape of vLLM 0.12 to 0.33)."""
+    for directory in site_packages:
+        path = os.path.join(directory, "vllm", package, "__init__.py")
+        try:
+            with open(path, "rb") as stream:
+                tree = ast.parse(stream.read(_LARGEST))
+        except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+            continue  # absent, or not what we know how to read: unknown is not an error here
+        for node in tree.body:
+            names = _keys(node, table)
+            if names:
+                return names
+    return None
+
+
+def _keys(node: ast.stmt, table: str) -> frozenset[str] | None:
+    if isinstance(node, ast.Assign):
+        targets, value = node.targets, node.value
+    elif isinstance(node, ast.AnnAssign) and node.value is not None:
+        targets, value = [node.target], node.value
+    else:
+        return None
+    if not any(isinstance(target, ast.Name) and target.id == table for target in targets):
+        return None
+    if not isinstance(value, ast.Dict):
+        return None
+    return frozenset(key.value for key in value.keys if isinstance(key, ast.Constant) and isinstance(key.value, str))

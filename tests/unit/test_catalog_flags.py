@@ -1,0 +1,79 @@
+"""The parsers of an installed vLLM, read without importing it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from stackctl import vllm_flags
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TOOLS = """# SPDX-License-Identifier: Apache-2.0
+from vllm.tool_parsers.abstract_tool_parser import ToolParser, ToolParserManager
+
+raise SystemExit("this must never be run")
+
+_TOOL_PARSERS_TO_REGISTER = {
+    "granite-20b-fc": (
+        "granite_20b_fc_tool_parser",
+        "Granite20bFCToolParser",
+    ),
+    "hermes": ("hermes_tool_parser", "Hermes2ProToolParser"),  # name
+    "qwen3_xml": ("qwen3_engine_tool_parser", "Qwen3EngineToolParser"),
+}
+
+
+def register_lazy_tool_parsers():
+    for name, (file_name, class_name) in _TOOL_PARSERS_TO_REGISTER.items():
+        ToolParserManager.register_lazy_module(name, f"vllm.tool_parsers.{file_name}", class_name)
+"""
+REASONING = """_REASONING_PARSERS_TO_REGISTER: dict[str, tuple[str, str]] = {
+    "qwen3": ("qwen3_engine_reasoning_parser", "Qwen3ParserReasoningAdapter"),
+}
+"""
+
+
+def install(site: Path, package: str, text: str | bytes) -> None:
+    directory = site / "vllm" / package
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "__init__.py").write_bytes(text if isinstance(text, bytes) else text.encode())
+
+
+def test_the_registered_names_are_read_without_running_the_file(tmp_path: Path) -> None:
+    install(tmp_path, "tool_parsers", TOOLS)
+    install(tmp_path, "reasoning", REASONING)
+    assert vllm_flags.tool_parsers([str(tmp_path)]) == frozenset({"granite-20b-fc", "hermes", "qwen3_xml"})
+    assert vllm_flags.reasoning_parsers([str(tmp_path)]) == frozenset({"qwen3"})
+
+
+def test_the_first_site_directory_that_has_it_counts(tmp_path: Path) -> None:
+    install(tmp_path / "b", "tool_parsers", TOOLS)
+    install(tmp_path / "c", "tool_parsers", '_TOOL_PARSERS_TO_REGISTER = {"other": ("a", "b")}')
+    sites = [str(tmp_path / each) for each in ("a", "b", "c")]
+    assert vllm_flags.tool_parsers(sites) == frozenset({"granite-20b-fc", "hermes", "qwen3_xml"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "x = 1", "_TOOL_PARSERS_TO_REGISTER = make()", "_TOOL_PARSERS_TO_REGISTER = {}", "def (", b"\xff\xfe\x00", "(" * 5000],
+    ids=["empty", "other", "call", "none", "syntax", "binary", "nested"],
+)  # fmt: skip
+def test_another_layout_is_unknown_and_not_an_error(tmp_path: Path, text: str | bytes) -> None:
+    install(tmp_path, "tool_parsers", text)
+    assert vllm_flags.tool_parsers([str(tmp_path)]) is None
+
+
+def test_no_vllm_is_unknown(tmp_path: Path) -> None:
+    assert vllm_flags.tool_parsers([]) is None
+    assert vllm_flags.reasoning_parsers([str(tmp_path)]) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("hermse", "hermes"), ("Hermes", "hermes"), ("qwen3-xml", "qwen3_xml"), ("qwen_xml", "qwen3_xml"), ("zzz", None), ("", None)],
+)  # fmt: skip
+def test_the_nearest_name_is_offered(name: str, expected: str | None) -> None:
+    assert vllm_flags.nearest(name, frozenset({"hermes", "qwen3_xml", "mistral"})) == expected
