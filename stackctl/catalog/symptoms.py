@@ -1,0 +1,248 @@
+"""What a service's log says: its phases while it starts, and the true cause when it fails (symptoms.yaml)."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+import msgspec
+
+from stackctl import catalog
+from stackctl.model import ServiceKind
+
+TAIL = 512 * 1024  # bytes of a log that are looked at: a start writes some 30 KiB, a traceback rarely 50
+_LINE = 2048  # characters of a line that are looked at; a cause stands at its beginning
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]{0,20}[A-Za-z]")
+# "(EngineCore pid=9) ERROR 11-23 19:28:33 [core.py:1510] " before each line of a traceback
+_PREFIX = re.compile(
+    r"^(?:\([^()\n]{1,60}\) )?(?:(?:ERROR|CRITICAL|WARNING|INFO|DEBUG) [\d-]{1,10} [\d:]{1,8} \[[^\]\n]{1,80}\] )?"
+)
+_EXCEPTION = re.compile(
+    r"^(?P<name>(?:[A-Za-z_][\w.]{0,120}?)?(?:Error|Exception|Interrupt|Timeout))(?:: (?P<said>.*))?$"
+)
+_LISTENING = re.compile(
+    r"(?:Uvicorn running on|Starting vLLM server on) https?://(?P<host>\[[^\]\s]{1,60}\]|[^\s:/]{1,200}):(?P<port>\d{1,5})\b"
+)
+
+
+class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    service: ServiceKind
+    pattern: str
+    source: str
+
+
+class Marker(_Row, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A line with a meaning of its own: the begin of a run, a stop, or a wrapper around another process's failure."""
+
+    sample: str = ""
+
+
+class PhaseRow(_Row, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A line that tells how far a start has come, and what to tell people."""
+
+    id: str
+    text: str
+
+
+class Failure(_Row, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A line that names a cause; the meaning of each field stands at the head of symptoms.yaml."""
+
+    id: str
+    cause: str
+    remedy: str
+    sample: str
+    rank: Literal[0, 1, 2] = 0
+    after_stop: bool = True
+
+
+class Symptoms(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """symptoms.yaml as a whole."""
+
+    schema: Literal[1]
+    checked: dict[str, tuple[str, ...]]
+    begin: tuple[Marker, ...]
+    stop: tuple[Marker, ...]
+    wrappers: tuple[Marker, ...]
+    phases: tuple[PhaseRow, ...]
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why a service failed: one sentence without a full stop, what to do, and the line of the log that says it."""
+
+    id: str
+    sentence: str
+    remedy: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """How far a start has come, with a text for people such as `loading weights 3/4 (75%)`."""
+
+    id: str
+    text: str
+
+
+@cache
+def table() -> Symptoms:
+    """All of symptoms.yaml, read once."""
+    return catalog.load("symptoms.yaml", Symptoms)
+
+
+def diagnose(service: str, text: str, *, engine: str = "NAME") -> Cause | None:
+    """The true cause of a failure in the log text of an engine or a gateway, or None when no known one is in it.
+
+    Only the last run in the text counts, and each row's last match. A row that names a cause wins over a general one,
+    and that over one which only says that something died; among equals the earliest does: the others followed.
+    `service` is a ServiceKind or its value (ValueError for another); `engine` is the name in the remedy's
+    `engines.NAME`.
+    """
+    service = ServiceKind(service)
+    text = _last_run(service, _clean(text))
+    stopped = _first(service, table().stop, text)
+    best: tuple[tuple[int, int, int], Failure, re.Match[str]] | None = None
+    for index, (row, pattern) in enumerate(_failures(service)):
+        end = stopped if stopped is not None and not row.after_stop else len(text)
+        found = None
+        for found in pattern.finditer(text, 0, end):  # noqa: B007 - the last one counts
+            pass
+        if found is None:
+            continue
+        order = (row.rank, text.rfind("\n", 0, found.start()) + 1, index)
+        if best is None or order < best[0]:
+            best = (order, row, found)
+    if best is None:
+        return None
+    _, row, found = best
+    values = _values(found)
+    sentence = _fill(row.cause, values).rstrip(".")
+    if row.rank == 2 and (error := last_error(text)):
+        sentence = f"{sentence} ({error[:200]})"
+    remedy = _fill(row.remedy, values).replace("engines.NAME", f"engines.{engine}")
+    return Cause(row.id, sentence, remedy, _line_of(text, found.start()))
+
+
+def diagnose_file(service: str, path: str, *, start: int = 0, engine: str = "NAME") -> Cause | None:
+    """`diagnose` for the end of a log file (512 KiB); `start` is its size in bytes when the run in question began.
+
+    A missing file has no cause. Raises OSError for one that cannot be read; a symlink is not followed.
+    """
+    return diagnose(service, tail(path, start=start), engine=engine)
+
+
+def last_error(text: str) -> str | None:
+    """The last exception in a log text as one line (`ValueError: ...`), past wrappers; None when there is none.
+
+    It is what to show when `diagnose` knows nothing better.
+    """
+    lines = [_PREFIX.sub("", line, count=1) for line in _clean(text).splitlines()]
+    wrappers = [re.compile(row.pattern) for row in table().wrappers]
+    for index in range(len(lines) - 1, -1, -1):
+        found = _EXCEPTION.match(lines[index])
+        if found is None or any(wrapper.search(lines[index]) for wrapper in wrappers):
+            continue
+        said = found["said"] or ""
+        if "validation error" in said and index + 1 < len(lines):  # pydantic says what is wrong on the next line
+            said = lines[index + 1].strip() or said
+        name = found["name"].rsplit(".", 1)[-1]
+        return f"{name}: {said}".rstrip(": ")[:500]
+    return None
+
+
+def phase(service: str, line: str) -> Phase | None:
+    """What one line of a log tells about the start of a service, or None."""
+    line = _COLOUR.sub("", line[:_LINE])
+    for row, pattern in _phases(service):
+        if found := pattern.search(line):
+            return Phase(row.id, _fill(row.text, _values(found)))
+    return None
+
+
+def listening_on(text: str) -> tuple[str, int] | None:
+    """The address on which a server says that it listens.
+
+    To be compared with what was asked for: LiteLLM silently takes a random port when 4000 is taken (proxy_cli.py),
+    and reduces one above 65535 (70000 was 4464) without a word.
+    """
+    found = None
+    for found in _LISTENING.finditer(_clean(text)):  # noqa: B007 - the last one counts
+        pass
+    return (found["host"].strip("[]"), int(found["port"])) if found else None
+
+
+def tail(path: str, *, start: int = 0, size: int = TAIL) -> str:
+    """The last `size` bytes of a log from the offset `start` on, as text; empty when there is no such file.
+
+    Raises OSError for what is not a plain file or cannot be read; a symlink is not followed.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return ""
+    with os.fdopen(handle, "rb") as stream:
+        facts = os.fstat(handle)
+        if not stat.S_ISREG(facts.st_mode):
+            raise OSError(f"{path} is not a plain file")
+        begin = max(facts.st_size - size, start if start <= facts.st_size else 0)
+        stream.seek(begin)
+        return stream.read(size).decode("utf-8", errors="replace")
+
+
+def _clean(text: str) -> str:
+    """Without colours, carriage returns and the ends of endless lines."""
+    text = _COLOUR.sub("", text[-TAIL:])
+    return "\n".join(line[:_LINE] for line in re.split(r"\r\n|\r|\n", text))
+
+
+def _last_run(service: str, text: str) -> str:
+    begin = 0
+    for row in table().begin:
+        if row.service == service:
+            for found in re.finditer(row.pattern, text):
+                begin = max(begin, text.rfind("\n", 0, found.start()) + 1)
+    return text[begin:]
+
+
+def _first(service: str, rows: tuple[Marker, ...], text: str) -> int | None:
+    found = (re.search(row.pattern, text) for row in rows if row.service == service)
+    return min((each.start() for each in found if each), default=None)
+
+
+@cache
+def _failures(service: str) -> tuple[tuple[Failure, re.Pattern[str]], ...]:
+    rows = (row for row in table().failures if row.service == service)
+    return tuple((row, re.compile(row.pattern, re.MULTILINE)) for row in rows)
+
+
+@cache
+def _phases(service: str) -> tuple[tuple[PhaseRow, re.Pattern[str]], ...]:
+    return tuple((row, re.compile(row.pattern)) for row in table().phases if row.service == service)
+
+
+def _values(found: re.Match[str]) -> dict[str, Any]:
+    """The named groups; digits as numbers, so that a text can write them with commas."""
+    values: dict[str, Any] = {}
+    for name, value in found.groupdict(default="").items():
+        values[name] = int(value) if value.isascii() and value.isdigit() else value.strip()
+    if "free" in values and "total" in values:
+        # The largest share that vLLM would have accepted, with 2% to spare for what comes and goes.
+        share = float(values["free"]) / max(float(values["total"]), 0.01)
+        values["fits"] = f"{max(0.05, int(share * 100) / 100 - 0.02):.2f}"
+    return values
+
+
+def _fill(template: str, values: dict[str, Any]) -> str:
+    return template.format_map(values).strip()
+
+
+def _line_of(text: str, position: int) -> str:
+    begin = text.rfind("\n", 0, position) + 1
+    end = text.find("\n", position)
+    return text[begin : end if end >= 0 else len(text)].strip()[:500]
