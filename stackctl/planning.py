@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stackctl import config, embedded, host, plan, ports, remote, render, toolchain
+from stackctl import config, fetch, host, plan, ports, remote, render, toolchain
 from stackctl.catalog import families
 from stackctl.model import ClientFacts, ServiceKind
 from stackctl.paths import StackPaths
@@ -54,12 +54,18 @@ def decide(loaded: Loaded, machine: Host) -> Prepared:
         ports=chosen,
         engine_tool=engine_tool,
         gateway_tool=gateway_tool,
-        embedded_dir=embedded.embedded_dir(),
+        model_path=_model_path(engine.model),
         config_path=os.path.join(paths.gateway_dir, render.CONFIG_FILE),
         family=families.match(engine.model) if engine.model and engine.url is None else None,
         remote=remote.discover(loaded) if engine.url is not None else None,
     )
     return Prepared(loaded, machine, paths, chosen, plan.build(given))
+
+
+def _model_path(model: str | None) -> str | None:
+    if model == config.EMBEDDED:
+        return fetch.embedded_dir()
+    return os.path.abspath(os.path.expanduser(model)) if model and fetch.is_local(model) else None
 
 
 def promised(prepared: Prepared) -> ClientFacts:

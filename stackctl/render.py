@@ -124,7 +124,7 @@ def _fill(template: str, where: str, plan: Plan) -> str:
     environment = ImmutableSandboxedEnvironment(
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - YAML, not HTML
+        autoescape=False,
     )
     environment.filters["yaml"] = _scalar
     context: dict[str, Any] = {"models": plan.models(), "request_timeout": plan.gateway.request_timeout, "auth": AUTH}

@@ -207,19 +207,26 @@ def parsers(prepared: Prepared) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-CHECKS: tuple[Callable[[Prepared], Iterator[Finding]], ...] = (
+MACHINE: tuple[Callable[[Prepared], Iterator[Finding]], ...] = (
     directories,
-    versions,
     ports,
     disk,
     shared_memory,
     gpu,
     model,
-    parsers,
     memory,
 )
+TOOLS: tuple[Callable[[Prepared], Iterator[Finding]], ...] = (versions, parsers)
 
 
 def run(prepared: Prepared) -> list[Finding]:
-    """All findings that are not fine. Raises PreflightError where a check itself cannot go on."""
-    return [finding for check in CHECKS for finding in check(prepared) if finding.status in {Status.FAIL, Status.WARN}]
+    """All findings that are not fine, cheap enough to be asked twice: before anything is downloaded, and after.
+
+    Raises PreflightError where a check itself cannot go on.
+    """
+    return [
+        finding
+        for check in (*MACHINE, *TOOLS)
+        for finding in check(prepared)
+        if finding.status in {Status.FAIL, Status.WARN}
+    ]

@@ -75,7 +75,9 @@ def running_client(paths: StackPaths) -> dict[str, Any] | None:
     try:
         state = json.loads(files.read_private(paths.state))
         supervisor = state["supervisor"]
-        if state["client"] and identity.alive(identity.Identity(supervisor["pid"], supervisor["start_ticks"], state["boot_id"])):
+        if state["client"] and identity.alive(
+            identity.Identity(supervisor["pid"], supervisor["start_ticks"], state["boot_id"])
+        ):
             return dict(state["client"])
     except (OSError, ValueError, KeyError, TypeError):
         pass  # a state that cannot be read is `up`'s and `down`'s to repair

@@ -21,7 +21,9 @@ def run(name: str | None, config: str | None) -> Outcome:
     state = runstate.running(paths)
     if state is None:
         for line in runstate.reconcile(paths):
-            raise NotRunningError(f"the stack `{paths.name}` is not running; its supervisor had died: {line}", remedy="stackctl up")
+            raise NotRunningError(
+                f"the stack `{paths.name}` is not running; its supervisor had died: {line}", remedy="stackctl up"
+            )
         raise NotRunningError(f"the stack `{paths.name}` is not running", remedy="stackctl up")
     head = ("SERVICE", "STATE", "SINCE", "PID", "PORT", "RESTARTS", "MODEL")
     return Outcome(lines=[_title(state)], table=(head, [_row(each) for each in state.services]), data=as_data(state))
@@ -55,13 +57,25 @@ def as_data(state: StackState) -> dict[str, Any]:
 
 
 def _title(state: StackState) -> str:
-    proof = f"a token came through it {_ago(state.verified_at)} ago" if state.verified_at else "no token has come through it yet"
+    proof = (
+        f"a token came through it {_ago(state.verified_at)} ago"
+        if state.verified_at
+        else "no token has come through it yet"
+    )
     window = f", window {state.client.window:,} tokens" if state.client and state.client.window else ""
     return f"stack {state.name}: {state.state} at {state.gateway_url} ({proof}{window})"
 
 
 def _row(each: ServiceRecord) -> tuple[str, ...]:
-    return (each.name, each.state, _ago(each.since), str(each.pid or "-"), str(each.port), str(each.restarts), each.model)
+    return (
+        each.name,
+        each.state,
+        _ago(each.since),
+        str(each.pid or "-"),
+        str(each.port),
+        str(each.restarts),
+        each.model,
+    )
 
 
 def _ago(since: float) -> str:

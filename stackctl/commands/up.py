@@ -8,7 +8,20 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from stackctl import embedded, fetch, keys, output, planning, ports, remote, render, runstate, services, shell, toolchain
+from stackctl import (
+    embedded,
+    fetch,
+    keys,
+    output,
+    planning,
+    ports,
+    remote,
+    render,
+    runstate,
+    services,
+    shell,
+    toolchain,
+)
 from stackctl.checks import preflight
 from stackctl.clients import claude
 from stackctl.config import EMBEDDED, Flags
@@ -18,6 +31,8 @@ from stackctl.output import Outcome
 from stackctl.verify import Target
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stackctl.model import ClientFacts
     from stackctl.planning import Prepared
 
@@ -41,9 +56,9 @@ def run(flags: Flags, *, detach: bool, dry_run: bool, yes: bool, as_json: bool) 
         return already
     prepared = _proposed(prepared, flags, yes=yes)
     _greet(prepared)
+    fail_on(preflight.run(prepared))
     prepared = _installed(prepared, yes=yes)
     _fetch_model(prepared)
-    _preflight(prepared)
     return _start(prepared, detach=detach, as_json=as_json)
 
 
@@ -122,12 +137,16 @@ def _installed(prepared: Prepared, *, yes: bool) -> Prepared:
     ):
         raise InterruptedByUser(signal.SIGINT)
     for tool in missing:
-        began = time.monotonic()
-        who = "engine" if tool.kind is ServiceKind.ENGINE else "gateway"
-        toolchain.install(
-            tool, on_progress=lambda text, who=who, began=began: output.step(who, text, time.monotonic() - began)
-        )  # type: ignore[misc]
-    return planning.decide(prepared.loaded, prepared.host)
+        toolchain.install(tool, on_progress=_progress("engine" if tool.kind is ServiceKind.ENGINE else "gateway"))
+    prepared = planning.decide(prepared.loaded, prepared.host)
+    fail_on(preflight.run(prepared))
+    return prepared
+
+
+def _progress(who: str) -> Callable[[str], None]:
+    """A printer of steps with the time since now."""
+    began = time.monotonic()
+    return lambda text: output.step(who, text, time.monotonic() - began)
 
 
 def _fetch_model(prepared: Prepared) -> None:
@@ -135,20 +154,18 @@ def _fetch_model(prepared: Prepared) -> None:
     engine, config = prepared.plan.engine, prepared.loaded.engine
     if not engine.managed or config.command:
         return
-    began = time.monotonic()
+    progress = _progress("model")
     if engine.model == EMBEDDED:
         assert engine.toolchain is not None  # noqa: S101 - a managed engine without `command` has one
-        embedded.embedded(engine.toolchain, on_progress=lambda text: output.step("model", text, time.monotonic() - began))
+        embedded.embedded(
+            engine.toolchain, on_progress=lambda text: output.step("model", text, time.monotonic() - began)
+        )
     elif not fetch.is_local(engine.model):
         fetch.model(
             engine.model,
             revision=config.revision,
             on_progress=lambda at: output.step("model", at.text, time.monotonic() - began),
         )
-
-
-def _preflight(prepared: Prepared) -> None:
-    fail_on(preflight.run(prepared))
 
 
 def fail_on(findings: Any) -> None:

@@ -30,7 +30,6 @@ __all__ = [
     "build",
     "configured_window",
     "gateway_url",
-    "is_path",
     "output_limit",
 ]
 
@@ -62,11 +61,6 @@ def gateway_url(host: str, port: int) -> str:
     if host in {"0.0.0.0", "::", "localhost"}:
         host = LOOPBACK
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def is_path(model: str) -> bool:
-    """Whether a model's name means a directory on this machine."""
-    return model.startswith(("/", "./", "../", "~"))
 
 
 def _remote(given: Inputs, facts: list[Fact]) -> EnginePlan:
@@ -104,7 +98,7 @@ def _managed(given: Inputs, facts: list[Fact], notes: list[str]) -> EnginePlan:
     model = str(engine.model)
     port = given.ports[1] if given.direct else given.ports[0]
     vllm.check(engine, path)
-    where, served = _model_and_name(model, given.embedded_dir)
+    where, served = _model_and_name(model, given.model_path)
     names = [CLIENT_MODEL, *loaded.config.aliases, served] if given.direct else [served]
     flags: dict[str, Any] = {"model": where, "served-model-name": names, "host": LOOPBACK, "port": port}
     if tool is not None:
@@ -134,14 +128,11 @@ def _managed(given: Inputs, facts: list[Fact], notes: list[str]) -> EnginePlan:
     )
 
 
-def _model_and_name(model: str, embedded_dir: str) -> tuple[str, str]:
+def _model_and_name(model: str, path: str | None) -> tuple[str, str]:
     """What vLLM loads, and the name that it serves it by."""
     if model == EMBEDDED:
-        return embedded_dir, EMBEDDED_SERVED
-    if is_path(model):
-        path = os.path.abspath(os.path.expanduser(model))
-        return path, os.path.basename(path)
-    return model, model
+        return str(path), EMBEDDED_SERVED
+    return (path, os.path.basename(path)) if path else (model, model)
 
 
 def _environment(host: Host, *, embedded: bool) -> dict[str, str]:

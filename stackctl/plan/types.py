@@ -33,7 +33,8 @@ class Inputs:
     """All that a plan is made from.
 
     `ports` are (engine, gateway). A tool is None where nothing of it is needed (`command:`, `url:`, `direct`).
-    `embedded_dir` is where the embedded model stands or will stand; `config_path` where the gateway's file will.
+    `model_path` is the directory of a model on disk (of the embedded one, where it stands or will stand), None for
+    one from the hub; `config_path` is where the gateway's file will stand.
     """
 
     loaded: Loaded
@@ -41,7 +42,7 @@ class Inputs:
     ports: tuple[int, int]
     engine_tool: Toolchain | None
     gateway_tool: Toolchain | None
-    embedded_dir: str
+    model_path: str | None
     config_path: str
     family: Family | None = None
     remote: RemoteFacts | None = None

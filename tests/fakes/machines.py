@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 from stackctl import config
 from stackctl.catalog import families
-from stackctl.config import Flags
 from stackctl.host import GIB, Gpu, Host
 from stackctl.model import ServiceKind
 from stackctl.plan import Inputs, RemoteFacts
 from stackctl.toolchain import Toolchain
+
+if TYPE_CHECKING:
+    from stackctl.config import Flags
 
 CPU = Host(
     system="Linux", machine="x86_64", cpus=8, memory_total=64 * GIB, memory_available=60 * GIB, shm_free=32 * GIB
@@ -36,7 +39,7 @@ def inputs(flags: Flags, host: Host = GPU, remote: RemoteFacts | None = None) ->
         ports=(engine.port, gateway.port),
         engine_tool=ENGINE if managed else None,
         gateway_tool=GATEWAY if gateway.kind == "litellm" else None,
-        embedded_dir="/models/embedded",
+        model_path="/models/embedded" if engine.model == config.EMBEDDED else None,
         config_path="/stack/gateway/litellm_config.yaml",
         family=families.match(engine.model) if engine.model and managed else None,
         remote=remote,

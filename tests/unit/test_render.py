@@ -19,6 +19,7 @@ from stackctl.errors import ConfigError
 from tests.fakes import machines
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -82,7 +83,7 @@ def shipped() -> str:
     return render.shipped(render.TEMPLATE)
 
 
-BROKEN = {
+BROKEN: dict[str, tuple[Callable[[], str], str]] = {
     "broken yaml": (lambda: shipped() + "\n  - {", "broken YAML"),
     "unknown variable": (lambda: "{{ nothing.there }}", "cannot be rendered"),
     "template syntax": (lambda: "{% for %}", "cannot be rendered"),
