@@ -33,7 +33,7 @@ def make_directory(
     """
     parent = private_dir(os.path.dirname(target))
     begin = f".{os.path.basename(target)}."
-    with _locked(f"{target}.lock", on_progress):
+    with locked(f"{target}.lock", on_progress):
         if marker.is_complete(target, lock):
             return
         for name in os.listdir(parent):
@@ -54,8 +54,8 @@ def make_directory(
 
 
 @contextlib.contextmanager
-def _locked(path: str, on_progress: Callable[[str], None]) -> Iterator[None]:
-    """Hold an exclusive lock on a file; the system lets go of it when we die."""
+def locked(path: str, on_progress: Callable[[str], None]) -> Iterator[None]:
+    """Hold an exclusive lock on a file, waiting at most an hour; the system lets go of it when we die."""
     deadline = time.monotonic() + _WAIT
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
@@ -66,7 +66,7 @@ def _locked(path: str, on_progress: Callable[[str], None]) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if not told:
-                    on_progress("Waiting: another stackctl is installing the same")
+                    on_progress("Waiting: another stackctl is at the same")
                     told = True
                 if time.monotonic() > deadline:
                     raise StackError(
