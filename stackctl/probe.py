@@ -62,7 +62,7 @@ def request(probe: Probe) -> Result:
         connection.request(probe.method, path, content, headers)
         answer = connection.getresponse()
         status = answer.status
-        body = answer.read(MOST)
+        body = _read(answer)
     except TimeoutError:
         timed_out = True
         error = f"no {'complete ' if status else ''}answer within {probe.timeout:g} s"
@@ -85,6 +85,19 @@ def request(probe: Probe) -> Result:
     if not error and status != 200:
         error = f"status {status}"
     return Result(status, body, time.monotonic() - began, error, timed_out)
+
+
+def _read(answer: http.client.HTTPResponse) -> bytes:
+    """Read at most MOST bytes; an answer that ends before its announced length is IncompleteRead."""
+    parts: list[bytes] = []
+    room = MOST
+    while room and (part := answer.read(min(room, 65536))):
+        parts.append(part)
+        room -= len(part)
+    body = b"".join(parts)
+    if room and answer.length:
+        raise http.client.IncompleteRead(body, answer.length)
+    return body
 
 
 def _body(probe: Probe) -> tuple[bytes | None, dict[str, str]]:

@@ -31,6 +31,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--own-session", action="store_true", help="the worker makes a session of its own")
     parser.add_argument("--orphan", action="store_true", help="the worker is forked twice, so that its parent is gone")
     parser.add_argument("--mute", action="store_true", help="accept connections and never answer")
+    parser.add_argument("--no-work", action="store_true", help="healthy, but POST /work is 404")
     parser.add_argument("--chatty", action="store_true", help="write a line of log for each tenth of a second")
     parser.add_argument("--leave-port", type=int, default=0, help="listen here instead of --port, as LiteLLM does")
     return parser.parse_args()
@@ -137,7 +138,7 @@ class Api:
             return 200, f"tokens_total {self.tokens}\n"
         if path == "/pids":
             return 200, " ".join([str(os.getpid()), *self.below])
-        if path == "/work" and method == "POST":
+        if path == "/work" and method == "POST" and not self.options.no_work:
             assert self.core.stdin is not None
             assert self.core.stdout is not None
             if self.core.poll() is not None:

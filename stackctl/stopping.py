@@ -1,0 +1,70 @@
+"""Stop a stack from another process: return only when its tree is empty."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from stackctl import identity, runstate
+
+if TYPE_CHECKING:
+    from stackctl.paths import StackPaths
+
+_DIES = 5.0  # seconds that a killed supervisor's guards get to take their trees down
+
+
+@dataclass(frozen=True, slots=True)
+class StopReport:
+    """What stopping found and did. `lines` are for people; `clean` says that nothing of the stack is left."""
+
+    was_running: bool
+    clean: bool
+    lines: tuple[str, ...] = ()
+
+
+def stop(paths: StackPaths, *, immediate: bool = False, timeout: float = 30.0) -> StopReport:
+    """Stop the stack and wait until nothing of it is left.
+
+    The supervisor is asked (TERM; QUIT when `immediate`) and given `timeout` seconds; one that does not react is
+    killed, and its guards take the services down. Without a living supervisor, what a dead one left is removed.
+    """
+    if not os.path.isdir(paths.root):
+        return StopReport(was_running=False, clean=True)
+    owner = runstate.holder(paths)
+    lines: list[str] = []
+    if owner is not None:
+        # The stopped (SIGSTOP) hear nothing. QUIT, not a second TERM: two pending TERMs are one.
+        identity.send(owner, signal.SIGQUIT if immediate else signal.SIGTERM)
+        identity.send(owner, signal.SIGCONT)
+        if not _wait_until_free(paths, owner, timeout):
+            lines.append(f"the supervisor (pid {owner.pid}) did not stop within {timeout:g} s and was killed")
+            identity.send(owner, signal.SIGKILL)
+    _wait_until_free(paths, owner, _DIES)
+    lock = runstate.Lock(paths)
+    if not lock.take(timeout=_DIES):
+        return StopReport(was_running=True, clean=False, lines=(*lines, "something still holds the stack's lock"))
+    try:
+        lines += runstate.reconcile_locked(paths, lock)
+    finally:
+        lock.release()
+    clean = not any("could not kill" in each for each in lines)
+    return StopReport(was_running=owner is not None, clean=clean, lines=tuple(lines))
+
+
+def _wait_until_free(paths: StackPaths, owner: identity.Identity | None, timeout: float) -> bool:
+    deadline = time.monotonic() + timeout
+    while runstate.is_locked(paths) or (owner is not None and identity.alive(owner) and owner.pid != os.getpid()):
+        if not runstate.is_locked(paths) and _lives_on(paths, owner):
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _lives_on(paths: StackPaths, owner: identity.Identity | None) -> bool:
+    """The stack has ended while its supervisor's process goes on (it prints, or is a test)."""
+    return owner is not None and runstate.signature(paths) is None

@@ -1,0 +1,652 @@
+"""One loop that starts services, proves them ready, heals them and takes them down.
+
+It knows nothing of language models. What a service's state becomes is decided by the pure table in
+`transitions.py`; here is what touches the world: guards, probes in threads, signals, clocks and the state file.
+Imports are kept light: this is what lives on, for weeks, beside the model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import secrets
+import select
+import signal
+import socket
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeAlias
+
+from stackctl import files, identity, probe, process, runstate, sockets, survivors, transitions, vitals
+from stackctl.errors import StackError
+from stackctl.model import ClientFacts, ServiceKind, State
+from stackctl.runstate import ServiceRecord, StackState
+from stackctl.stopping import StopReport, stop
+from stackctl.transitions import Answer, Do, RestartPolicy, Service
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from stackctl.model import Probe, ProcessSpec
+    from stackctl.paths import StackPaths
+
+__all__ = [
+    "AlreadyRunning",
+    "Ended",
+    "Event",
+    "Ready",
+    "RestartPolicy",
+    "ServiceChanged",
+    "StopReport",
+    "Stopping",
+    "Supervisor",
+    "Tick",
+    "stop",
+]
+
+_TICK_START = 0.2  # seconds between looks while something starts or stops
+_TICK_READY = 1.0
+_SAMPLE_START = 1.0
+_SAMPLE_READY = 10.0
+_FROZEN = 5.0  # a loop that comes back this many seconds late was itself stopped
+_SLEPT = 2.0  # seconds that the boot-time clock may run ahead of the monotonic one before we say the machine slept
+_HEAD_START = 2.0  # seconds that gateways get to end before engines are told: requests then end at the front door
+_STUCK = 15.0  # seconds after which a tree that will not die is given up: its guard goes on trying
+_VERIFY = 330.0  # seconds; the request inside has its own, shorter deadline
+_TAIL = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceChanged:
+    """A service has another state now; `detail` says why, in words."""
+
+    name: str
+    state: State
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A real token has come through the stack."""
+
+    client: ClientFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """The stack is going down, by a signal (None: by itself)."""
+
+    signum: int | None
+    immediate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed during start-up: a good moment to look at the logs."""
+
+    services: tuple[ServiceRecord, ...]
+
+
+Event: TypeAlias = ServiceChanged | Ready | Stopping | Tick
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended.
+
+    `state` is STOPPED (asked to: `signum` says by what) or FAILED. For a failed start `service` is the one that
+    failed (None: the proof through the gateway did), with its `exit_code` or `signal`, its log, the last lines of
+    this start, and `reason`; `oom` says that the kernel killed for lack of memory. `stuck` are pids that would not die.
+    """
+
+    state: State
+    signum: int | None = None
+    reason: str = ""
+    service: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    log: str = ""
+    tail: tuple[str, ...] = ()
+    oom: bool = False
+    error: StackError | None = None
+    stuck: tuple[int, ...] = ()
+
+
+class AlreadyRunning(StackError):  # noqa: N818 - it is an answer, not an accident
+    """Another supervisor has this stack; `state` is what it says of itself, None while it has said nothing yet."""
+
+    def __init__(self, name: str, state: StackState | None) -> None:
+        by = f" (pid {state.supervisor.pid})" if state is not None and state.supervisor is not None else ""
+        super().__init__(f"the stack `{name}` already runs{by}", remedy="stackctl status")
+        self.state = state
+
+
+@dataclass(slots=True)
+class _Run:
+    """A service with its record, its process and what was last seen of it."""
+
+    spec: ProcessSpec
+    service: Service
+    record: ServiceRecord
+    child: process.Child | None = None
+    mark: str = ""
+    generation: int = 0  # of probes: an answer of an earlier one is not listened to
+    members: list[identity.Identity] = field(default_factory=list)
+    before: vitals.Vitals | None = None
+    sampled_at: float = float("-inf")
+    ooms: deque[tuple[float, int]] = field(default_factory=deque)
+    exit_code: int | None = None
+    signal: int | None = None
+    oom: bool = False
+    empty: bool = False
+    killed_by_us: bool = False
+
+
+class Supervisor:
+    """Runs the services of one stack until it is told to stop, or their start fails."""
+
+    def __init__(
+        self,
+        paths: StackPaths,
+        plan_digest: str,
+        specs: Sequence[ProcessSpec],
+        *,
+        gateway_url: str,
+        on_event: Callable[[Event], None],
+        verify: Callable[[], ClientFacts],
+        restart: RestartPolicy | None = None,
+    ) -> None:
+        self._paths = paths
+        self._on_event = on_event
+        self._verify = verify
+        policy = restart or RestartPolicy()
+        now = time.time()
+        self._runs = [
+            _Run(
+                spec,
+                Service(policy, spec.start_timeout),
+                ServiceRecord(
+                    spec.name, spec.kind, State.PENDING, spec.port, spec.log, spec.model, spec.window, since=now
+                ),
+            )
+            for spec in specs
+        ]
+        self._policy = policy
+        self._state = StackState(
+            paths.name,
+            plan_digest,
+            gateway_url,
+            identity.mine(),
+            boot_id=identity.boot_id(),
+            hostname=socket.gethostname(),
+            services=[run.record for run in self._runs],
+        )
+        self._lock = runstate.Lock(paths)
+        self._run_id = secrets.token_hex(8)
+        self._starts = 0
+        self._inbox: deque[tuple[str, str, int, object]] = deque()  # from threads: (what, service, generation, value)
+        self._wake_read, self._wake_write = -1, -1
+        self._asked: list[int] = []
+        self._verifying_since: float | None = None
+        self._stopping = False
+        self._immediate = False
+        self._signum: int | None = None
+        self._engines_at = self._kill_at = self._give_up_at = float("inf")
+        self._ended: Ended | None = None
+        self._clocks = (0.0, 0.0)
+        self._ticked_at = self._checked_at = float("-inf")
+        self._dirty = True
+        self._written: tuple[int, int, int] | None = None
+
+    # --- for others -------------------------------------------------------------------------------------------------
+
+    def request_stop(self, *, immediate: bool = False) -> None:
+        """Ask for the end, as SIGTERM does; from any thread."""
+        self._inbox.append(("stop", "", 0, immediate))
+        self._wake()
+
+    def run(self) -> Ended:
+        """Start everything, and stay until it has ended. Nothing of it lives when this returns or raises.
+
+        Raises AlreadyRunning when another supervisor has the stack, PreflightError when its directory is not safe.
+        """
+        files.private_dir(self._paths.root)
+        files.private_dir(self._paths.logs)
+        self._take_lock()
+        try:
+            left = [each for each in runstate.reconcile_locked(self._paths, self._lock) if "left alone" in each]
+            if left:
+                raise StackError(left[0], remedy="stop it there, or give this one another name: --name NAME")
+            self._lock.sign(self._state.supervisor)
+            self._state.tmp = runstate.make_tmp(self._paths)
+            self._save(must=True)
+            with self._signals():
+                try:
+                    return self._loop()
+                finally:
+                    self._leave_nothing()
+        finally:
+            self._lock.release()
+
+    # --- the loop ---------------------------------------------------------------------------------------------------
+
+    def _loop(self) -> Ended:
+        self._clocks = _clocks()
+        while True:
+            self._hear_guards()  # before probing: who is dead is not asked
+            self._hear_threads()
+            self._notice_sleep()
+            now = time.monotonic()
+            for run in self._runs:
+                self._sample(run, now)
+                if not self._stopping:
+                    self._feed(run, transitions.Tick())
+            self._watch_stack(now)
+            if self._ended is not None and not any(run.service.alive for run in self._runs):
+                return self._ended
+            if now >= self._give_up_at and self._ended is not None:
+                return self._given_up(self._ended)
+            self._beat(now)
+            self._save()
+            self._wait()
+
+    def _wait(self) -> None:
+        calm = self._state.state in {State.READY, State.FAILED} and not self._stopping
+        poll = select.poll()
+        poll.register(self._wake_read, select.POLLIN)
+        for run in self._runs:
+            if run.child is not None and run.child.status >= 0:
+                poll.register(run.child.status, select.POLLIN)
+        poll.poll((_TICK_READY if calm else _TICK_START) * 1000)
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self._wake_read, 4096):
+                pass
+        asked, self._asked = self._asked, []
+        for signum in asked:
+            self._begin_stop(signum, immediate=self._stopping or signum == signal.SIGQUIT)
+
+    def _watch_stack(self, now: float) -> None:
+        """See to what concerns all services together."""
+        if self._stopping:
+            self._go_on_stopping(now)
+            return
+        verified = self._state.verified_at is not None
+        failed = next((run for run in self._runs if run.service.state is State.FAILED), None)
+        if not verified:
+            if failed is not None:
+                self._fail(self._autopsy(failed))
+            elif self._verifying_since is None and all(run.service.state is State.READY for run in self._runs):
+                self._verifying_since = now
+                self._in_thread("verified", "", 0, self._verify)
+            elif self._verifying_since is not None and now - self._verifying_since > _VERIFY:
+                self._fail(Ended(State.FAILED, reason=f"no token came through the stack within {_VERIFY:g} s"))
+            return
+        if failed is not None and self._state.failure is None:
+            autopsy = self._autopsy(failed)
+            self._state.failure = {"service": autopsy.service, "reason": autopsy.reason, "log": autopsy.log}
+            self._dirty = True
+        worst = max((run.service.state for run in self._runs), key=_BADNESS.index, default=State.READY)
+        if worst is not self._state.state:
+            self._state.state = worst
+            self._dirty = True
+
+    def _feed(self, run: _Run, event: transitions.Event) -> None:
+        """Hand an event to the table, and do what it says."""
+        before = run.service
+        run.service, todo = transitions.step(before, event, time.monotonic(), random.random())
+        if run.service.state is not before.state or run.service.restarts != before.restarts:
+            run.record.state = run.service.state
+            run.record.detail = run.service.why
+            run.record.since = time.time()
+            run.record.restarts = run.service.restarts
+            self._dirty = True
+            self._tell(ServiceChanged(run.spec.name, run.service.state, run.service.why))
+        for each in todo:
+            self._do(run, each)
+
+    def _do(self, run: _Run, what: Do) -> None:
+        if what is Do.START:
+            self._start(run)
+        elif what is Do.PROBE:
+            run.generation += 1
+            timeout = run.spec.ready.timeout
+            starting = run.service.state is State.STARTING
+            asked = replace(run.spec.ready, timeout=timeout if starting else min(timeout, self._policy.probe_timeout))
+            guard = run.child.guard.pid if run.child is not None else 0
+            self._in_thread("answer", run.spec.name, run.generation, lambda: _ask(run.spec, asked, guard, starting))
+        elif run.child is not None:
+            if what is Do.KILL:
+                run.killed_by_us = True
+                run.child.kill()
+            else:
+                run.child.terminate()
+
+    # --- services ---------------------------------------------------------------------------------------------------
+
+    def _start(self, run: _Run) -> None:
+        self._starts += 1
+        run.mark = f"{self._run_id}-{self._starts}{runstate.mark_of(self._paths)}"
+        run.members, run.before, run.sampled_at = [], None, float("-inf")
+        run.exit_code = run.signal = None
+        run.oom = run.empty = run.killed_by_us = False
+        run.generation += 1
+        try:
+            run.child = child = process.spawn(run.spec, run_id=run.mark)
+        except StackError as error:
+            run.child = None
+            self._feed(run, transitions.SpawnFailed(error.message))
+            return
+        record = run.record
+        record.leader, record.guard = child.leader, child.guard
+        record.pgid, record.sid, record.log_from = child.pgid, child.sid, child.log_from
+        run.members = [child.guard, child.leader]
+        run.ooms = deque([(time.monotonic(), vitals.oom_kills(child.leader.pid))])
+        with contextlib.suppress(OSError):  # the state file has it too, and is tried again
+            runstate.write_record(self._paths, record)
+        self._dirty = True
+        self._save()
+
+    def _hear_guards(self) -> None:
+        for run in self._runs:
+            if run.child is None:
+                continue
+            for said in run.child.messages():
+                if said["event"] == "exited":
+                    run.exit_code, run.signal = said["code"], said["signal"]
+                    run.oom = self._was_out_of_memory(run)
+                    self._feed(run, transitions.Ended(_how(run)))
+                elif said["event"] == "empty":
+                    run.empty = True
+                elif said["event"] == "lost":
+                    self._bury(run, run.child)
+
+    def _bury(self, run: _Run, child: process.Child) -> None:
+        """The guard is gone; when it did not say that the tree is empty, what is left is ours to kill."""
+        run.child = None
+        child.close()
+        if not run.empty:
+            log = os.path.realpath(run.spec.log)
+            survivors.kill(mark=run.mark, log=log, trusted=[*run.members, child.leader, child.guard])
+        self._feed(run, transitions.Gone())
+        self._dirty = True
+
+    def _was_out_of_memory(self, run: _Run) -> bool:
+        if run.killed_by_us or not run.ooms or (run.exit_code == 0):
+            return False
+        return vitals.oom_kills(os.getpid()) > run.ooms[0][1]
+
+    def _sample(self, run: _Run, now: float) -> None:
+        """Look at the tree: who belongs to it, and whether it works."""
+        if run.child is None:
+            return
+        calm = run.service.state is State.READY
+        if now - run.sampled_at < (_SAMPLE_READY if calm else _SAMPLE_START):
+            return
+        run.sampled_at = now
+        rows = identity.table()
+        tree = identity.descendants(run.child.guard.pid, rows)
+        boot = self._state.boot_id
+        run.members = [run.child.guard, *(identity.Identity(each.pid, each.start_ticks, boot) for each in tree)]
+        seen = vitals.take(tree, run.spec.log, now)
+        before, run.before = run.before, seen
+        run.ooms.append((now, vitals.oom_kills(os.getpid())))
+        while len(run.ooms) > 1 and run.ooms[1][0] < now - 30:
+            run.ooms.popleft()
+        if before is not None:
+            self._feed(run, transitions.Sampled(seen.grew_since(before), seen.busy_since(before), seen.stopped))
+        if os.getpid() == 1:  # a container's first process is given every orphan
+            guards = {each.child.guard.pid for each in self._runs if each.child is not None}
+            for each in rows.values():
+                if each.ended and each.parent == 1 and each.pid not in guards:
+                    with contextlib.suppress(OSError):
+                        os.waitpid(each.pid, os.WNOHANG)
+
+    # --- threads ----------------------------------------------------------------------------------------------------
+
+    def _in_thread(self, what: str, name: str, generation: int, call: Callable[[], object]) -> None:
+        """Run something that may block beside the loop; its result, or its exception, comes to the inbox."""
+
+        def work() -> None:
+            try:
+                result = call()
+            except Exception as error:  # noqa: BLE001 - handed to the loop
+                result = error
+            self._inbox.append((what, name, generation, result))
+            self._wake()
+
+        threading.Thread(target=work, daemon=True, name=f"{what} {name}").start()
+
+    def _wake(self) -> None:
+        with contextlib.suppress(OSError):
+            os.write(self._wake_write, b"\0")
+
+    def _hear_threads(self) -> None:
+        while self._inbox:
+            what, name, generation, value = self._inbox.popleft()
+            if what == "stop":
+                self._begin_stop(None, immediate=bool(value))
+            elif what == "verified":
+                self._verified(value)
+            else:
+                run = next(each for each in self._runs if each.spec.name == name)
+                if generation == run.generation and not self._stopping:
+                    if not isinstance(value, transitions.Answered):
+                        value = transitions.Answered(Answer.SILENT, str(value))
+                    self._feed(run, value)
+
+    def _verified(self, value: object) -> None:
+        if self._stopping:
+            return
+        if isinstance(value, ClientFacts):
+            self._state.client = value
+            self._state.verified_at = time.time()
+            self._state.state = State.READY
+            for run in self._runs:
+                self._feed(run, transitions.Settled())
+            self._dirty = True
+            self._save()
+            self._tell(Ready(value))
+        elif isinstance(value, StackError):
+            self._fail(Ended(State.FAILED, reason=value.message, error=value))
+        else:
+            self._fail(Ended(State.FAILED, reason=f"the proof of readiness broke: {value!r}"))
+
+    # --- ending -----------------------------------------------------------------------------------------------------
+
+    def _fail(self, ended: Ended) -> None:
+        """A start is all or nothing: take everything down, then end with this."""
+        self._ended = ended
+        self._begin_stop(None, immediate=False)
+
+    def _begin_stop(self, signum: int | None, *, immediate: bool) -> None:
+        now = time.monotonic()
+        first = not self._stopping
+        if not first and (self._immediate or not immediate):
+            return
+        self._stopping = True
+        self._immediate = immediate
+        self._signum = self._signum or signum
+        if self._ended is None:
+            self._ended = Ended(State.STOPPED, signum=self._signum)
+        self._state.state = State.STOPPING
+        self._dirty = True
+        if first or immediate:
+            self._tell(Stopping(signum, immediate))
+        grace = max((run.spec.grace for run in self._runs), default=0.0)
+        self._engines_at = now + min(_HEAD_START, 0.2 * grace)
+        self._kill_at = now if immediate else now + _HEAD_START + grace + 3.0
+        self._give_up_at = self._kill_at + _STUCK
+        for run in self._runs:
+            if immediate or run.spec.kind is ServiceKind.GATEWAY or run.service.state is State.FAILED:
+                self._feed(run, transitions.Stop(immediate=immediate))
+        self._go_on_stopping(now)
+
+    def _go_on_stopping(self, now: float) -> None:
+        gateways = any(run.service.alive for run in self._runs if run.spec.kind is ServiceKind.GATEWAY)
+        if now >= self._engines_at or not gateways:
+            for run in self._runs:
+                if run.service.state not in {State.STOPPING, State.STOPPED, State.FAILED}:
+                    self._feed(run, transitions.Stop())
+        if now >= self._kill_at:
+            self._kill_at = float("inf")
+            for run in self._runs:
+                if run.service.alive:
+                    self._do(run, Do.KILL)
+
+    def _given_up(self, ended: Ended) -> Ended:
+        stuck = tuple(each.pid for run in self._runs for each in run.members[1:] if identity.alive(each))
+        return replace(ended, stuck=stuck)
+
+    def _leave_nothing(self) -> None:
+        """Whatever happened: no process, no temporary file, no state. Guards kill when their lifeline closes."""
+        stuck = False
+        for run in self._runs:
+            if run.child is not None:
+                stuck = not run.child.close() or stuck
+                run.child = None
+        if not stuck:
+            runstate.remove_tmp(self._paths)
+            runstate.clear(self._paths)
+            self._lock.sign(None)
+
+    def _autopsy(self, run: _Run) -> Ended:
+        return Ended(
+            State.FAILED,
+            reason=run.service.why,
+            service=run.spec.name,
+            exit_code=run.exit_code,
+            signal=run.signal,
+            log=run.spec.log,
+            tail=process.tail(run.spec.log, lines=_TAIL, since=run.record.log_from),
+            oom=run.oom,
+        )
+
+    # --- time, signals, disk ----------------------------------------------------------------------------------------
+
+    def _notice_sleep(self) -> None:
+        """A suspended laptop, or a stopped supervisor, is no failure: what was measured across the gap is void."""
+        monotonic, boot = _clocks()
+        late = monotonic - self._clocks[0] > _FROZEN
+        slept = (boot - self._clocks[1]) - (monotonic - self._clocks[0]) > _SLEPT
+        self._clocks = monotonic, boot
+        if late or slept:
+            for run in self._runs:
+                run.generation += 1
+                run.before = None
+                self._feed(run, transitions.Resumed())
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Have signals wake the loop; only a main thread can, elsewhere `request_stop` is the way."""
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        before: dict[int, object] = {}
+        wakeup = -1
+        if threading.current_thread() is threading.main_thread():
+            wakeup = signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+            for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+                before[signum] = signal.signal(signum, lambda signum, _frame: self._asked.append(signum))
+        try:
+            yield
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)  # type: ignore[arg-type]
+            if before:
+                signal.set_wakeup_fd(wakeup)
+            write, self._wake_write = self._wake_write, -1
+            os.close(write)
+            os.close(self._wake_read)
+
+    def _take_lock(self) -> None:
+        """Take the stack's lock. Another command may hold it for a moment; a supervisor holds it for good."""
+        deadline = time.monotonic() + 20.0
+        while not self._lock.take(timeout=0.1):
+            if runstate.holder(self._paths) not in {None, identity.mine()} or time.monotonic() > deadline:
+                raise AlreadyRunning(self._paths.name, runstate.running(self._paths))
+
+    def _tell(self, event: Event) -> None:
+        """Tell the caller. A terminal that is gone must not take the stack down by itself."""
+        with contextlib.suppress(OSError):
+            self._on_event(event)
+
+    def _beat(self, now: float) -> None:
+        if self._state.verified_at is None and not self._stopping and now - self._ticked_at >= _TICK_START:
+            self._ticked_at = now
+            self._tell(Tick(tuple(run.record for run in self._runs)))
+
+    def _save(self, *, must: bool = False) -> None:
+        """Write the state file when something changed, or someone has changed or removed it."""
+        now = time.monotonic()
+        if not self._dirty and now - self._checked_at >= _TICK_READY:
+            self._checked_at = now
+            self._dirty = _fingerprint(self._paths.state) != self._written
+        if not self._dirty:
+            return
+        try:
+            runstate.write(self._paths, self._state)
+        except OSError as error:
+            if must:
+                raise StackError(
+                    f"cannot write {self._paths.state}: {error.strerror}", remedy="free some disk space"
+                ) from error
+            return  # a full disk stops no engine; tried again at the next look
+        self._dirty = False
+        self._written = _fingerprint(self._paths.state)
+
+
+_BADNESS = [
+    State.READY,
+    State.PENDING,
+    State.STARTING,
+    State.RESTARTING,
+    State.UNREADY,
+    State.STOPPING,
+    State.STOPPED,
+    State.FAILED,
+]
+
+
+def _clocks() -> tuple[float, float]:
+    """Return the monotonic clock, which stands still while the machine sleeps, and the one that does not."""
+    boot = time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+    return time.monotonic(), boot
+
+
+def _fingerprint(path: str) -> tuple[int, int, int] | None:
+    try:
+        facts = os.lstat(path)
+    except OSError:
+        return None
+    return facts.st_ino, facts.st_mtime_ns, facts.st_size
+
+
+def _ask(spec: ProcessSpec, asked: Probe, guard: int, starting: bool) -> transitions.Answered:
+    """Probe a service; while it starts, also make sure that it is ours who answers."""
+    result = probe.request(asked)
+    if result.error == "connection refused":
+        return transitions.Answered(Answer.REFUSED, f"nothing listens on port {spec.port}")
+    if starting and guard:
+        tree = [each.pid for each in identity.descendants(guard, identity.table())]
+        if not sockets.belongs_to(spec.host, spec.port, tree):
+            who = sockets.holder(spec.host, spec.port)
+            if who is not None and who.pid not in tree:
+                return transitions.Answered(Answer.STRANGER, f"port {spec.port} is held by {who}, not by {spec.name}")
+            return transitions.Answered(Answer.REFUSED, f"nothing of {spec.name} listens on port {spec.port}")
+    if result.ok:
+        return transitions.Answered(Answer.OK)
+    if result.status >= 500:
+        return transitions.Answered(Answer.BROKEN, f"it answers {result.error}")
+    return transitions.Answered(Answer.SILENT, f"port {spec.port}: {result.error}")
+
+
+def _how(run: _Run) -> str:
+    """Say how a leader ended."""
+    if run.oom:
+        return "the kernel killed a process of it for lack of memory"
+    if run.signal is not None:
+        return f"it was killed by signal {run.signal} ({signal.strsignal(run.signal)})"
+    return f"it ended with exit code {run.exit_code}"

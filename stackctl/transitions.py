@@ -1,0 +1,394 @@
+"""The life of one service as a pure table: (service, event, now) -> (service, what to do).
+
+Nothing here reads a clock, starts a thread or knows what a language model is: times come in as seconds of one
+monotonic clock, chance as a number. What to do is carried out by `supervisor.py`, which reports back by events.
+
+    pending -> starting -> ready <-> unready
+                  |          |         |
+                  +----------+---------+--> restarting -> starting ...   (once the stack has been ready)
+                  +--> failed                                            (a start that fails; a crash loop)
+    any -> stopping -> stopped
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from typing import TYPE_CHECKING, TypeAlias
+
+from stackctl.model import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True, slots=True)
+class RestartPolicy:
+    """How patient the supervisor is; all times in seconds.
+
+    A crash loop ends at `max_starts` starts within `window`, or that many in a row that never became ready: systemd
+    gives up after 5 in 10 s, which a model that loads for a minute never reaches. Slow health alone never restarts
+    a busy engine (30 to 40 s of it were seen under load): `busy_after` counts then, not `hang_after`.
+    """
+
+    max_starts: int = 5
+    window: float = 600.0
+    backoff: float = 1.0
+    backoff_max: float = 30.0
+    jitter: float = 0.2
+    probe_start: float = 0.2
+    probe_ready: float = 2.0
+    probe_timeout: float = 3.0
+    unready_after: int = 2
+    broken_after: float = 3.0
+    hang_after: float = 12.0
+    busy_after: float = 300.0
+    stranger_after: float = 2.0
+
+
+class Do(Enum):
+    """What the supervisor is asked to do."""
+
+    START = auto()
+    PROBE = auto()
+    TERMINATE = auto()
+    KILL = auto()
+
+
+class Answer(Enum):
+    """How a readiness probe ended."""
+
+    OK = auto()
+    REFUSED = auto()  # nobody listens
+    SILENT = auto()  # no answer in time
+    BROKEN = auto()  # an answer, but not 200: it says itself that it is not well
+    STRANGER = auto()  # an answer from a process that is not ours
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """The leader runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnFailed:
+    """It could not be started at all."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The leader has ended; the rest of its tree is being taken down."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The last process of the tree has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A probe has ended."""
+
+    answer: Answer
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """The tree was looked at: it made progress, it works, one of its processes is stopped (SIGSTOP)."""
+
+    grew: bool
+    busy: bool
+    stopped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The whole stack has been ready: from now on this service is restarted instead of failing the start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The machine slept, or we were stopped: what was measured before means nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Gently when `immediate` is false."""
+
+    immediate: bool = False
+
+
+Event: TypeAlias = Tick | Spawned | SpawnFailed | Ended | Gone | Answered | Sampled | Settled | Resumed | Stop
+Outcome: TypeAlias = "tuple[Service, tuple[Do, ...]]"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One service at one moment. Times are monotonic seconds.
+
+    `alive` says that its tree is not known to be empty; `settled` that the stack has once been ready with it.
+    """
+
+    policy: RestartPolicy
+    start_timeout: float
+    state: State = State.PENDING
+    why: str = ""
+    alive: bool = False
+    settled: bool = False
+    starts: tuple[float, ...] = ()
+    attempts: int = 0
+    progress_at: float = 0.0
+    ok_at: float = 0.0
+    busy_at: float = float("-inf")
+    stopped_at: float | None = None
+    stranger_at: float | None = None
+    failures: int = 0
+    last: Answer = Answer.OK
+    probing: bool = False
+    probe_at: float = 0.0
+    retry_at: float = 0.0
+
+    @property
+    def restarts(self) -> int:
+        """How many times it was started again."""
+        return max(0, len(self.starts) - 1)
+
+
+def step(service: Service, event: Event, now: float, chance: float = 0.5) -> Outcome:
+    """Return the service after `event` and what to do; an event without a row changes nothing.
+
+    `chance` in [0, 1) spreads restarts, so that two stacks do not hammer one disk in step.
+    """
+    handler = TABLE.get((service.state, type(event))) or ALWAYS.get(type(event))
+    return (service, ()) if handler is None else handler(service, event, now, chance)
+
+
+def _start(service: Service, now: float) -> Outcome:
+    began = replace(
+        service,
+        state=State.STARTING,
+        starts=(*service.starts, now),
+        attempts=service.attempts + 1,
+        progress_at=now,
+        ok_at=now,
+        busy_at=float("-inf"),
+        stopped_at=None,
+        stranger_at=None,
+        failures=0,
+        probing=False,
+        probe_at=now,
+        alive=True,
+    )
+    return began, (Do.START,)
+
+
+def _pending_tick(service: Service, _event: Event, now: float, _chance: float) -> Outcome:
+    return _start(service, now)
+
+
+def _down(service: Service, why: str, now: float, chance: float, *do: Do) -> Outcome:
+    """Leave a live state for a reason: restart when the stack has been ready, else the start has failed."""
+    if not service.settled:
+        return replace(service, state=State.FAILED, why=why), do
+    policy = service.policy
+    recent = [each for each in service.starts if now - each < policy.window]
+    if max(len(recent), service.attempts) >= policy.max_starts:
+        tried = f"given up after {policy.max_starts} starts: {why}"
+        return replace(service, state=State.FAILED, why=tried), do
+    delay = min(policy.backoff * 2 ** max(0, len(recent) - 1), policy.backoff_max)
+    delay *= 1 + policy.jitter * (2 * chance - 1)
+    return replace(service, state=State.RESTARTING, why=why, retry_at=now + delay), do
+
+
+def _spawn_failed(service: Service, event: Event, now: float, chance: float) -> Outcome:
+    assert isinstance(event, SpawnFailed)  # noqa: S101 - the table says so
+    return _down(replace(service, alive=False), event.why, now, chance)
+
+
+def _ended(service: Service, event: Event, now: float, chance: float) -> Outcome:
+    assert isinstance(event, Ended)  # noqa: S101
+    return _down(service, event.why, now, chance)
+
+
+def _gone(service: Service, _event: Event, now: float, chance: float) -> Outcome:
+    """The tree is empty without a word of its leader's end: the guard was killed."""
+    return _down(replace(service, alive=False), "its guard was killed", now, chance)
+
+
+def _empty(service: Service, _event: Event, _now: float, _chance: float) -> Outcome:
+    return replace(service, alive=False), ()
+
+
+def _starting_tick(service: Service, _event: Event, now: float, chance: float) -> Outcome:
+    quiet = now - service.progress_at
+    if quiet > service.start_timeout:
+        why = f"no progress for {service.start_timeout:g} s: nothing in its log, no CPU time, nothing read"
+        return _down(service, why, now, chance, Do.KILL)
+    return _probe_when_due(service, now)
+
+
+def _probe_when_due(service: Service, now: float) -> Outcome:
+    if service.probing or now < service.probe_at:
+        return service, ()
+    return replace(service, probing=True), (Do.PROBE,)
+
+
+def _starting_answered(service: Service, event: Event, now: float, chance: float) -> Outcome:
+    assert isinstance(event, Answered)  # noqa: S101
+    policy = service.policy
+    service = replace(service, probing=False, probe_at=now + policy.probe_start)
+    if event.answer is Answer.OK:
+        return _ready(service, now), ()
+    if event.answer is not Answer.STRANGER:
+        return replace(service, stranger_at=None), ()
+    since = now if service.stranger_at is None else service.stranger_at
+    if now - since >= policy.stranger_after:
+        return _down(service, event.why, now, chance, Do.KILL)
+    return replace(service, stranger_at=since), ()
+
+
+def _ready(service: Service, now: float) -> Service:
+    return replace(
+        service,
+        state=State.READY,
+        why="",
+        attempts=0,
+        ok_at=now,
+        failures=0,
+        last=Answer.OK,
+        probe_at=now + service.policy.probe_ready,
+    )
+
+
+def _watched_answered(service: Service, event: Event, now: float, chance: float) -> Outcome:
+    """An answer while ready or unready."""
+    assert isinstance(event, Answered)  # noqa: S101
+    service = replace(service, probing=False)
+    if event.answer is Answer.OK:
+        return _ready(service, now), ()
+    policy = service.policy
+    service = replace(
+        service, failures=service.failures + 1, last=event.answer, probe_at=now + min(1.0, policy.probe_ready)
+    )
+    if service.failures < policy.unready_after:
+        return service, ()
+    return _hung(replace(service, state=State.UNREADY, why=event.why), now, chance)
+
+
+def _watched_tick(service: Service, _event: Event, now: float, chance: float) -> Outcome:
+    if service.stopped_at is not None and now - service.stopped_at >= service.policy.hang_after:
+        return _down(service, "one of its processes was stopped (SIGSTOP)", now, chance, Do.KILL)
+    service, do = _hung(service, now, chance) if service.state is State.UNREADY else (service, ())
+    if do:
+        return service, do
+    return _probe_when_due(service, now)
+
+
+def _hung(service: Service, now: float, chance: float) -> Outcome:
+    """Decide whether an unready service is beyond waiting."""
+    policy = service.policy
+    unwell = now - service.ok_at
+    if service.last in {Answer.BROKEN, Answer.REFUSED}:
+        limit = policy.broken_after
+    elif now - service.busy_at < policy.hang_after:
+        limit = policy.busy_after
+    else:
+        limit = policy.hang_after
+    if unwell < limit:
+        return service, ()
+    why = service.why or "it does not answer"
+    return _down(service, f"{why}, for {unwell:.0f} s", now, chance, Do.KILL)
+
+
+def _sampled(service: Service, event: Event, now: float, _chance: float) -> Outcome:
+    assert isinstance(event, Sampled)  # noqa: S101
+    stopped_at = service.stopped_at
+    if not event.stopped:
+        stopped_at = None
+    elif stopped_at is None:
+        stopped_at = now
+    return replace(
+        service,
+        progress_at=now if event.grew else service.progress_at,
+        busy_at=now if event.busy else service.busy_at,
+        stopped_at=stopped_at,
+    ), ()
+
+
+def _restarting_tick(service: Service, _event: Event, now: float, _chance: float) -> Outcome:
+    if service.alive or now < service.retry_at:
+        return service, ()
+    return _start(service, now)
+
+
+def _settled(service: Service, _event: Event, _now: float, _chance: float) -> Outcome:
+    return replace(service, settled=True), ()
+
+
+def _resumed(service: Service, _event: Event, now: float, _chance: float) -> Outcome:
+    return replace(
+        service,
+        progress_at=now,
+        ok_at=now,
+        failures=0,
+        stopped_at=None,
+        stranger_at=None,
+        probing=False,
+        probe_at=now + min(1.0, service.policy.probe_ready),
+    ), ()
+
+
+def _stop(service: Service, event: Event, _now: float, _chance: float) -> Outcome:
+    assert isinstance(event, Stop)  # noqa: S101
+    if not service.alive:
+        return replace(service, state=State.STOPPED), ()
+    return replace(service, state=State.STOPPING), (Do.KILL if event.immediate else Do.TERMINATE,)
+
+
+def _stop_failed(service: Service, event: Event, _now: float, _chance: float) -> Outcome:
+    """A failed service keeps its name for it; what is left of it is taken down all the same."""
+    assert isinstance(event, Stop)  # noqa: S101
+    return service, (Do.KILL,) if service.alive else ()
+
+
+def _stopped(service: Service, _event: Event, _now: float, _chance: float) -> Outcome:
+    return replace(service, state=State.STOPPED, alive=False), ()
+
+
+TABLE: dict[tuple[State, type], Callable[[Service, Event, float, float], Outcome]] = {
+    (State.PENDING, Tick): _pending_tick,
+    (State.STARTING, SpawnFailed): _spawn_failed,
+    (State.STARTING, Tick): _starting_tick,
+    (State.STARTING, Answered): _starting_answered,
+    (State.STARTING, Ended): _ended,
+    (State.STARTING, Gone): _gone,
+    (State.READY, Tick): _watched_tick,
+    (State.READY, Answered): _watched_answered,
+    (State.READY, Ended): _ended,
+    (State.READY, Gone): _gone,
+    (State.UNREADY, Tick): _watched_tick,
+    (State.UNREADY, Answered): _watched_answered,
+    (State.UNREADY, Ended): _ended,
+    (State.UNREADY, Gone): _gone,
+    (State.RESTARTING, Tick): _restarting_tick,
+    (State.STOPPING, Gone): _stopped,
+    (State.FAILED, Stop): _stop_failed,
+}
+# What an event does in every state that has no row of its own for it.
+ALWAYS: dict[type, Callable[[Service, Event, float, float], Outcome]] = {
+    Gone: _empty,
+    Sampled: _sampled,
+    Settled: _settled,
+    Resumed: _resumed,
+    Stop: _stop,
+}
