@@ -53,7 +53,7 @@ def request(probe: Probe) -> Result:
     began = time.monotonic()
     deadline = began + probe.timeout
     status, body, error, timed_out = 0, b"", "", False
-    connection: http.client.HTTPConnection | None = None
+    connection: _Plain | None = None
     try:
         url = urlsplit(probe.url)
         connection = _connection(url.scheme, url.hostname or "", url.port, deadline)
@@ -80,8 +80,7 @@ def request(probe: Probe) -> Result:
         error = str(fault)
     finally:
         if connection is not None:
-            with contextlib.suppress(OSError):
-                connection.close()
+            connection.hang_up()
     if not error and status != 200:
         error = f"status {status}"
     return Result(status, body, time.monotonic() - began, error, timed_out)
@@ -112,7 +111,7 @@ def _body(probe: Probe) -> tuple[bytes | None, dict[str, str]]:
     return json.dumps(probe.body).encode(), headers
 
 
-def _connection(scheme: str, host: str, port: int | None, deadline: float) -> http.client.HTTPConnection:
+def _connection(scheme: str, host: str, port: int | None, deadline: float) -> _Plain:
     if not host:
         raise ValueError("the address has no host")
     if scheme == "http":
@@ -128,22 +127,31 @@ class _Plain(http.client.HTTPConnection):
     def __init__(self, host: str, port: int | None, deadline: float) -> None:
         super().__init__(host, port)
         self._deadline = deadline
+        self._inner: socket.socket | None = None
 
     def connect(self) -> None:
-        plain = socket.create_connection((self.host, self.port), timeout=_left(self._deadline))
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sock: Any = _Bounded(plain, self._deadline)
+        self._inner = self._wrapped(socket.create_connection((self.host, self.port), timeout=_left(self._deadline)))
+        self.sock: Any = _Bounded(self._inner, self._deadline)
+
+    def _wrapped(self, plain: socket.socket) -> socket.socket:
+        return plain
+
+    def hang_up(self) -> None:
+        """Close the socket itself: http.client closes its own handle early, while the answer is still being read."""
+        if self._inner is not None:
+            with contextlib.suppress(OSError):
+                self._inner.close()
 
 
-def _tls(host: str, port: int | None, deadline: float) -> http.client.HTTPConnection:
+def _tls(host: str, port: int | None, deadline: float) -> _Plain:
     import ssl  # 4 MB that a stack on loopback never needs
 
     class Tls(_Plain):
         default_port = 443
 
-        def connect(self) -> None:
-            plain = socket.create_connection((self.host, self.port), timeout=_left(deadline))
-            self.sock = _Bounded(ssl.create_default_context().wrap_socket(plain, server_hostname=self.host), deadline)
+        def _wrapped(self, plain: socket.socket) -> socket.socket:
+            self._inner = plain  # closed also when the handshake fails
+            return ssl.create_default_context().wrap_socket(plain, server_hostname=self.host)
 
     return Tls(host, port, deadline)
 
@@ -170,7 +178,7 @@ class _Bounded:
         return io.BufferedReader(_Reader(self._inner, self._deadline))
 
     def close(self) -> None:
-        self._inner.close()
+        """Do nothing: `_Plain.hang_up` closes, once the answer has been read."""
 
 
 class _Reader(io.RawIOBase):
