@@ -1,5 +1,6 @@
-"""Who may ask the gateway what. LiteLLM runs this: it is copied beside the rendered configuration as
-`stackctl_auth.py` and named there as `custom_auth: stackctl_auth.user_api_key_auth`.
+"""Who may ask the gateway what, and how long an answer may be. LiteLLM runs this: it is copied beside the rendered
+configuration as `stackctl_auth.py` and named there as `custom_auth: stackctl_auth.user_api_key_auth` and
+`callbacks: stackctl_auth.limits`.
 
 So it imports nothing of stackctl: the standard library, LiteLLM, FastAPI and Starlette's calling convention only.
 
@@ -17,6 +18,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from fastapi import Request
+from litellm.integrations.custom_logger import CustomLogger
 from litellm.proxy._types import LitellmUserRoles, ProxyException, UserAPIKeyAuth
 
 _Message = MutableMapping[str, Any]
@@ -32,7 +34,7 @@ _OPEN = re.compile(r"(?:GET|HEAD) /(?:health/(?:liveliness|liveness|readiness))?
 # What the client key may do. Chat, messages and the models' names; no keys, no settings, no other providers' paths.
 _OFFERED = re.compile(
     r"POST (?:/v1)?/(?:messages(?:/count_tokens)?|chat/completions|completions|responses|embeddings)"
-    r"|GET (?:/v1)?/models(?:/.+)?"
+    r"|GET (?:/v1)?/models(?:/[\w:@+-][\w.:@+-]*)*"
 )
 
 
@@ -129,6 +131,59 @@ class Gate:
             await _answer(send, 200, b"" if scope["method"] == "HEAD" else body)
             return
         await self.app(scope, receive, send)
+
+
+# How each protocol names the length of an answer; the last is used where the client asks for none. LiteLLM itself
+# (modify_params) lowers `max_tokens` only; vLLM answers the others with a 400 when they exceed its window (1.106.2).
+_LENGTHS = {
+    "completion": ("max_completion_tokens", "max_tokens"),
+    "acompletion": ("max_completion_tokens", "max_tokens"),
+    "responses": ("max_output_tokens",),
+    "aresponses": ("max_output_tokens",),
+    "text_completion": ("max_tokens",),
+    "atext_completion": ("max_tokens",),
+    "anthropic_messages": ("max_tokens",),
+}
+
+
+class Limits(CustomLogger):  # type: ignore[misc]
+    """Lowers what a client asks for to the model's `max_output_tokens`, whatever the protocol calls it.
+
+    Where a client leaves the length open it gets that much too: an engine would go on to the end of its window.
+    """
+
+    async def async_pre_call_hook(
+        self,
+        user_api_key_dict: UserAPIKeyAuth,  # noqa: ARG002 - LiteLLM's signature
+        cache: Any,  # noqa: ARG002
+        data: dict[str, Any],
+        call_type: str,
+    ) -> dict[str, Any]:
+        """LiteLLM's hook before each request; `data` is the request's body."""
+        names = _LENGTHS.get(str(call_type), ())
+        limit = _limit_of(data.get("model")) if names else None
+        if limit is None:
+            return data
+        asked = [name for name in names if data.get(name) is not None]
+        for name in asked:
+            if isinstance(data[name], int):
+                data[name] = min(data[name], limit)
+        if not asked and "text" not in str(call_type):  # OpenAI's completions have a default of their own: 16
+            data[names[-1]] = limit
+        return data
+
+
+def _limit_of(model: Any) -> int | None:
+    from litellm.proxy.proxy_server import llm_router
+
+    for row in llm_router.model_list if llm_router is not None else ():
+        if row.get("model_name") == model:
+            limit = (row.get("model_info") or {}).get("max_output_tokens")
+            return limit if isinstance(limit, int) else None
+    return None
+
+
+limits = Limits()
 
 
 async def _answer(send: _Send, status: int, body: bytes) -> None:

@@ -27,6 +27,7 @@ def gateway_env(*, master_key: str, client_key: str, engine_key: str | None, hos
         "LITELLM_LOCAL_POLICY_TEMPLATES": "true",
         "LITELLM_OFFLINE_MODE": "true",  # not in 1.106.2; later versions know it
         "HF_HUB_OFFLINE": "1",  # no tokenizer from the hub
+        "MAX_IMAGE_URL_DOWNLOAD_SIZE_MB": "0",  # nor a picture that a request names by its address
         # telemetry, of LiteLLM and of what it imports
         "LITELLM_TELEMETRY_DISABLED": "true",
         "DO_NOT_TRACK": "1",

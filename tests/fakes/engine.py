@@ -296,6 +296,10 @@ class Handler(BaseHTTPRequestHandler):
             self._json(refused.status, answer)
         except (Cut, BrokenPipeError, ConnectionResetError):
             self.close_connection = True
+        except (TypeError, AttributeError, KeyError, ValueError) as error:  # what pydantic refuses in the real one
+            self._json(
+                400, {"error": {"message": f"1 validation errors: {error!r}", "type": "Bad Request", "code": 400}}
+            )
 
     def _get(self, path: str, _: Json) -> None:
         engine, flags = self.engine, self.engine.flags
@@ -409,8 +413,9 @@ class Handler(BaseHTTPRequestHandler):
                 kind = block.get("type", "InternalServerError")
                 raise Refused(block["status"], kind, block.get("error", "scripted"))
         hit = engine.cached(request.tokens)
-        cached = hit if flags.has("enable-prompt-tokens-details") else None
-        usage = wire.Usage(len(request.tokens), output, cached)
+        usage = wire.Usage(len(request.tokens), output)
+        if flags.has("enable-prompt-tokens-details"):
+            usage.cached, usage.created = hit, len(request.tokens) // _BLOCK * _BLOCK - hit
         model = body["model"]
         engine.count(running=1)
         try:
@@ -494,6 +499,10 @@ def _load(flags: Flags, engine: Engine, bound: socket.socket, stopping: threadin
             while "hang" in faults:
                 time.sleep(3600)
             if "fail" in faults:
+                stopping.set()
+                if engine.tree is not None:
+                    os.kill(engine.tree.pid, signal.SIGKILL)
+                    engine.gone.wait(_PATIENCE)
                 return startup_log.fail(faults["fail"], pids["EngineCore"])
         time.sleep(pause)
     return None

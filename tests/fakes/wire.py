@@ -16,17 +16,19 @@ from tests.fakes.script import Json, tokens
 
 @dataclass
 class Usage:
-    """Tokens of one exchange; `cached` is None without --enable-prompt-tokens-details."""
+    """Tokens of one exchange; `cached` (read) and `created` are None without --enable-prompt-tokens-details."""
 
     prompt: int
     output: int = 0
     cached: int | None = None
+    created: int | None = None
 
     def anthropic(self) -> Json:
-        """Anthropic's: input_tokens leaves out what came from the cache."""
-        usage = {"input_tokens": self.prompt - (self.cached or 0), "output_tokens": self.output}
+        """Anthropic's: input_tokens leaves out what came from the cache and what went into it."""
+        cached, created = self.cached or 0, self.created or 0
+        usage = {"input_tokens": self.prompt - cached - created, "output_tokens": self.output}
         if self.cached is not None:
-            usage |= {"cache_creation_input_tokens": 0, "cache_read_input_tokens": self.cached}
+            usage |= {"cache_creation_input_tokens": created, "cache_read_input_tokens": cached}
         return usage
 
     def openai(self) -> Json:
@@ -37,7 +39,7 @@ class Usage:
             "completion_tokens": self.output,
         }
         if self.cached is not None:
-            usage["prompt_tokens_details"] = {"cached_tokens": self.cached, "created_cache_tokens": 0}
+            usage["prompt_tokens_details"] = {"cached_tokens": self.cached, "created_cache_tokens": self.created}
         return usage
 
     def responses(self) -> Json:
