@@ -5,9 +5,11 @@ Run by `make lock`. The locks hold exact versions and hashes of wheels only, and
 files come from is the user's business. Sources are taken from this machine's pip configuration, as the installer does.
 """
 
+import hashlib
 import os
 import re
 import sys
+import tempfile
 
 from stackctl.process import run
 from stackctl.toolchain.builds import LOCKS_DIR, OLDEST_PYTHON, OVERRIDE
@@ -40,6 +42,39 @@ def compile_lock(name: str, *extra: str, env: dict[str, str]) -> None:
         stream.write(_UNHASHED.sub(r"\1\n", text))
 
 
+def drop_hollow(name: str, package: str, env: dict[str, str]) -> None:
+    """Take the hash of a release's `any` wheel out of `name`.txt: without its shared library it cannot be imported."""
+    target = os.path.join(LOCKS_DIR, f"{name}.txt")
+    with open(target, encoding="utf-8") as stream:
+        text = stream.read()
+    found = re.search(rf"^{package}==([^ ;\\]+)", text, re.MULTILINE)
+    if found is None:
+        sys.exit(f"{name}: {package} is not in the lock any more")
+    with tempfile.TemporaryDirectory() as place:
+        argv = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--only-binary",
+            ":all:",
+            "--platform",
+            "any",
+        ]
+        done = run([*argv, "--dest", place, f"{package}=={found[1]}"], env={**os.environ, **env}, timeout=300)
+        if done.returncode != 0:
+            sys.exit(f"{package}: {done.output}")
+        with open(os.path.join(place, *os.listdir(place)), "rb") as wheel:
+            digest = hashlib.sha256(wheel.read()).hexdigest()
+    shorter = re.sub(rf" \\\n    --hash=sha256:{digest}", "", text)
+    if shorter == text:
+        sys.exit(f"{name}: the hash of {package}'s `any` wheel is not in the lock")
+    with open(target, "w", encoding="utf-8") as stream:
+        stream.write(shorter)
+
+
 def main() -> None:
     """Make all four."""
     # An extra index often mirrors some files of a release only: the lock would lose the hashes of the others.
@@ -47,6 +82,7 @@ def main() -> None:
     sources = {name: value for name, value in uv_environment().items() if name not in mirrored}
     public = {name: value for name, value in sources.items() if name != "UV_FIND_LINKS"}
     compile_lock("gateway", env=public)
+    drop_hollow("gateway", "soundfile", public)
     compile_lock("engine-cpu", "--override", OVERRIDE, env=sources)
     # Without find-links: a `torch+cpu` there would be preferred to the CUDA build of the same version.
     compile_lock("engine-cuda", "--override", OVERRIDE, env=public)

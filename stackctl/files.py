@@ -78,6 +78,19 @@ def write_private(path: str, data: str | bytes) -> None:
         raise
 
 
+def create_private(path: str, data: str) -> bool:
+    """Write a new file as `write_private` does, unless there is one: False, and that one is left as it is."""
+    fresh = f"{path}.{os.getpid()}.new"
+    write_private(fresh, data)
+    try:
+        os.link(fresh, path, follow_symlinks=False)
+    except FileExistsError:
+        return False
+    finally:
+        os.unlink(fresh)
+    return True
+
+
 def read_private(path: str) -> bytes:
     """Read a file of ours without following a symlink; raises OSError as `open` does."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)

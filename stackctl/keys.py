@@ -27,13 +27,16 @@ class Keys:
     master: str = field(repr=False)
 
 
-def make(paths: StackPaths, engine_key: str | None) -> Keys:
-    """The keys of one run; the client key is made when there is none. `engine_key` of None makes a new one."""
+def make(paths: StackPaths, *, asks: bool, remote: str | None) -> Keys:
+    """The keys of one run; the client key is made when there is none.
+
+    `asks` says that the engine is ours and gets a new key; else `remote` is the key of one that runs elsewhere.
+    """
     import secrets
 
     client = keys_file.read(paths)
     if client is None:
         files.private_dir(paths.root)
-        client = PREFIX + secrets.token_hex(_BYTES)
-        files.write_private(paths.client_key, client + "\n")
-    return Keys(client, engine_key or secrets.token_hex(_BYTES), PREFIX + secrets.token_hex(_BYTES))
+        files.create_private(paths.client_key, f"{PREFIX}{secrets.token_hex(_BYTES)}\n")
+        client = str(keys_file.read(paths))  # another `up` may have been quicker
+    return Keys(client, secrets.token_hex(_BYTES) if asks else remote, PREFIX + secrets.token_hex(_BYTES))

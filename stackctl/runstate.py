@@ -456,13 +456,18 @@ def tmp_dirs(paths: StackPaths) -> tuple[str, ...]:
     return paths.tmp, f"/run/user/{os.getuid()}/{short}", f"/tmp/{short}"  # noqa: S108 - 0700, and checked to be ours
 
 
-def make_tmp(paths: StackPaths) -> str:
-    """Make the services' TMPDIR (mode 0700, ours) and return it. Raises PreflightError when it is someone else's."""
-    files.private_dir(paths.root)
+def tmp_path(paths: StackPaths) -> str:
+    """Return the services' TMPDIR of this stack; it need not be there yet."""
     choice, *shorter = tmp_dirs(paths)
     if len(os.fsencode(choice)) > _SOCKET_ROOM:
         choice = next((each for each in shorter if os.access(os.path.dirname(each), os.W_OK)), choice)
-    return files.private_dir(choice)
+    return choice
+
+
+def make_tmp(paths: StackPaths) -> str:
+    """Make the services' TMPDIR (mode 0700, ours) and return it. Raises PreflightError when it is someone else's."""
+    files.private_dir(paths.root)
+    return files.private_dir(tmp_path(paths))
 
 
 def remove_tmp(paths: StackPaths) -> bool:

@@ -157,11 +157,13 @@ class Supervisor:
         gateway_url: str,
         on_event: Callable[[Event], None],
         verify: Callable[[], ClientFacts],
+        prepare: Callable[[], None] = lambda: None,
         restart: RestartPolicy | None = None,
     ) -> None:
         self._paths = paths
         self._on_event = on_event
         self._verify = verify
+        self._prepare = prepare  # writes what the services read, once nobody else can be starting this stack
         policy = restart or RestartPolicy()
         now = time.time()
         self._runs = [
@@ -225,6 +227,7 @@ class Supervisor:
             self._save(must=True)
             with self._signals():
                 try:
+                    self._prepare()
                     return self._loop()
                 finally:
                     self._leave_nothing()

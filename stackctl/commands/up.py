@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -9,7 +10,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from stackctl import (
-    embedded,
     fetch,
     keys,
     output,
@@ -20,15 +20,17 @@ from stackctl import (
     runstate,
     services,
     shell,
+    starting,
     toolchain,
 )
 from stackctl.checks import preflight
 from stackctl.clients import claude
 from stackctl.config import EMBEDDED, Flags
-from stackctl.errors import FAILED, InterruptedByUser, PreflightError, StackError
+from stackctl.errors import InterruptedByUser, PreflightError, StackError
 from stackctl.model import ServiceKind, Status
 from stackctl.output import Outcome
-from stackctl.verify import Target
+from stackctl.supervisor import AlreadyRunning, Supervisor
+from stackctl.verify import Target, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -157,15 +159,9 @@ def _fetch_model(prepared: Prepared) -> None:
     progress = _progress("model")
     if engine.model == EMBEDDED:
         assert engine.toolchain is not None  # noqa: S101 - a managed engine without `command` has one
-        embedded.embedded(
-            engine.toolchain, on_progress=lambda text: output.step("model", text, time.monotonic() - began)
-        )
+        fetch.embedded(engine.toolchain, on_progress=progress)
     elif not fetch.is_local(engine.model):
-        fetch.model(
-            engine.model,
-            revision=config.revision,
-            on_progress=lambda at: output.step("model", at.text, time.monotonic() - began),
-        )
+        fetch.model(engine.model, revision=config.revision, on_progress=lambda at: progress(at.text))
 
 
 def fail_on(findings: Any) -> None:
@@ -182,20 +178,48 @@ def fail_on(findings: Any) -> None:
 
 
 def _start(prepared: Prepared, *, detach: bool, as_json: bool) -> Outcome:
-    plan, paths = prepared.plan, prepared.paths
-    made = keys.make(paths, None if plan.engine.managed else remote.api_key(prepared.loaded.engine))
-    made = made if plan.engine.managed or prepared.loaded.engine.api_key else keys.Keys(made.client, None, made.master)
-    ports.keep(paths, prepared.ports)
-    tmp = runstate.make_tmp(paths)
-    specs = services.specs(plan, paths, made, tmp, os.environ)
-    direct = plan.gateway.kind == "direct"
-    target = Target(planning.promised(prepared), plan.engine.url, made.client, made.client if direct else made.engine)
+    """Hand the services to a supervisor. Files and keys are written once it holds the stack's lock."""
+    plan, paths, engine = prepared.plan, prepared.paths, prepared.loaded.engine
+    made = keys.make(paths, asks=plan.engine.managed, remote=remote.api_key(engine))
+    specs = services.specs(plan, paths, made, runstate.tmp_path(paths), os.environ)
+    target = Target(
+        planning.promised(prepared),
+        plan.engine.url,
+        made.client,
+        made.client if plan.gateway.kind == "direct" else made.engine,
+    )
+
+    def write() -> None:
+        ports.keep(paths, prepared.ports)
+        render.write(render.render(plan), paths.gateway_dir)
+
+    def ready(client: ClientFacts) -> None:
+        if not as_json:
+            output.data(exports(prepared, client))
+            output.note("stackctl: the stack runs until Ctrl-C, or `stackctl down` in another shell")
+        else:
+            output.data(json.dumps({"schema": 1, "data": {"client": asdict(client)}}) + "\n")
+
     del detach
-    return _foreground(prepared, specs, target, tmp, as_json=as_json)
-
-
-def _foreground(prepared: Prepared, specs: Any, target: Target, tmp: str, *, as_json: bool) -> Outcome:
-    raise StackError("not yet", remedy=str((prepared, specs, target, tmp, as_json, FAILED)))
+    supervisor = Supervisor(
+        paths,
+        plan.digest,
+        specs,
+        gateway_url=plan.gateway.url,
+        on_event=starting.Narrator(specs, ready),
+        verify=lambda: verify(target),
+        prepare=write,
+    )
+    try:
+        ended = supervisor.run()
+    except AlreadyRunning:
+        again = _already_running(prepared, as_json=as_json)
+        if again is not None:
+            return again
+        raise
+    code = starting.exit_code(ended, specs, plan.engine.name)
+    output.note(f"stackctl: the stack `{paths.name}` is down; nothing of it is left running")
+    return Outcome(code)
 
 
 def exports(prepared: Prepared, client: ClientFacts) -> str:

@@ -52,7 +52,7 @@ def install_beside(python: str, target: str, lock_path: str, *, on_progress: Cal
     """Put what a lock names, without dependencies, into the directory `target`, for the interpreter `python`."""
     found = sources()
     arguments = [*("--python", python, "--target", target, "--no-deps"), "-r", lock_path]
-    _uv(_install_argv(found, arguments), found, os.path.dirname(target), "the embedded model", on_progress)
+    _install(found, arguments, os.path.dirname(target), "the embedded model", on_progress)
 
 
 def _create(directory: str, build: Build, on_progress: Callable[[str], None]) -> None:
@@ -66,26 +66,43 @@ def _create(directory: str, build: Build, on_progress: Callable[[str], None]) ->
     if build.overrides:
         arguments += ["--override", OVERRIDE]
     if build.accelerator != "cpu":
-        _uv(_install_argv(found, arguments), found, directory, what, on_progress)
+        _install(found, arguments, directory, what, on_progress)
         return
     # torch+cpu is on no general index. The user's own places are asked first; only when they have none (or there are
     # none) is PyTorch's own index, which uv knows, used for torch.
     fallback = [*arguments, "--torch-backend", "cpu"]
     if not found.custom:
-        _uv(_install_argv(found, fallback), found, directory, what, on_progress)
+        _install(found, fallback, directory, what, on_progress)
         return
     try:
-        _uv(_install_argv(found, arguments), found, directory, what, on_progress)
+        _install(found, arguments, directory, what, on_progress)
     except failures.NoTorchError:
         if found.flags:  # --no-index: the user wants nothing from elsewhere
             raise
         on_progress("Your package sources have no torch for CPUs: asking PyTorch's own index")
-        _uv(_install_argv(found, fallback), found, directory, what, on_progress)
+        _install(found, fallback, directory, what, on_progress)
 
 
-def _install_argv(found: Sources, arguments: Sequence[str]) -> list[str]:
+def _install(found: Sources, arguments: Sequence[str], cwd: str, what: str, on_progress: Callable[[str], None]) -> None:
+    """Install what is locked; with extra indexes first, without them when that fails.
+
+    pip joins the files that all indexes have of a release; uv takes the release from the first index that has it,
+    so a mirror that holds a part of its files hides the right one, and the hash check then refuses the wrong one.
+    """
     # --no-build: wheels only, so nothing that was downloaded runs before its check is over.
-    return ["pip", "install", "--no-build", *found.flags, *arguments]
+    argv = ["pip", "install", "--no-build", *found.flags, *arguments]
+    try:
+        _uv(argv, found, cwd, what, on_progress)
+    except failures.NoTorchError:
+        raise
+    except StackError as first:
+        if not found.extra:
+            raise
+        on_progress("Your extra package index does not have the locked files: asking the main one alone")
+        try:
+            _uv(argv, found.without_extra(), cwd, what, on_progress)
+        except StackError:
+            raise first from None
 
 
 def _uv(arguments: Sequence[str], found: Sources, cwd: str, what: str, on_progress: Callable[[str], None]) -> None:

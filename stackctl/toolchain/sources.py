@@ -33,6 +33,7 @@ _PASSED_UV = (
     *("UV_CREDENTIALS_DIR", "UV_PYTHON_INSTALL_DIR", "UV_PYTHON_DOWNLOADS", "UV_S3_", "UV_GCS_", "UV_AZURE_"),
 )
 _PLACES = ("UV_INDEX", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_TORCH_BACKEND")
+_EXTRA = ("UV_INDEX", "UV_EXTRA_INDEX_URL")
 _PASSWORD = re.compile(r"(?<=://)[^/\s@]+@")
 
 
@@ -43,6 +44,16 @@ class Sources:
     env: Mapping[str, str] = field(repr=False)
     flags: tuple[str, ...] = ()
     custom: bool = False
+
+    @property
+    def extra(self) -> bool:
+        """Whether the user named indexes beside the main one."""
+        return any(self.env.get(name) for name in _EXTRA)
+
+    def without_extra(self) -> Sources:
+        """The same with the main index only."""
+        kept = {name: value for name, value in self.env.items() if name not in _EXTRA}
+        return Sources(kept, self.flags, self.custom)
 
 
 def redact(text: str) -> str:
