@@ -355,6 +355,12 @@ def _stop(service: Service, event: Event, _now: float, _chance: float) -> Outcom
     return replace(service, state=State.STOPPING), (Do.KILL if event.immediate else Do.TERMINATE,)
 
 
+def _stop_again(service: Service, event: Event, _now: float, _chance: float) -> Outcome:
+    """Hurry; never tell a guard TERM twice, which it takes for a hurry too."""
+    assert isinstance(event, Stop)  # noqa: S101
+    return service, (Do.KILL,) if event.immediate and service.alive else ()
+
+
 def _stop_failed(service: Service, event: Event, _now: float, _chance: float) -> Outcome:
     """A failed service keeps its name for it; what is left of it is taken down all the same."""
     assert isinstance(event, Stop)  # noqa: S101
@@ -382,6 +388,8 @@ TABLE: dict[tuple[State, type], Callable[[Service, Event, float, float], Outcome
     (State.UNREADY, Gone): _gone,
     (State.RESTARTING, Tick): _restarting_tick,
     (State.STOPPING, Gone): _stopped,
+    (State.STOPPING, Stop): _stop_again,
+    (State.STOPPED, Stop): _stop_again,
     (State.FAILED, Stop): _stop_failed,
 }
 # What an event does in every state that has no row of its own for it.

@@ -18,7 +18,10 @@ from stackctl.model import Probe
 from stackctl.paths import StackPaths
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import pytest
 
 DRIVER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "fakes", "supervise.py")
 
@@ -140,3 +143,18 @@ class Stack:
             until(lambda: not self.left(), 5, "cleaned up")
         for each in self.remember():
             identity.send(each, signal.SIGKILL)
+
+
+def stacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Stack]]:
+    """The body of a fixture: what starts stacks in a home of their own, all destroyed in the end."""
+    home = str(tmp_path / "home")
+    monkeypatch.setenv("STACKCTL_HOME", home)
+    started: list[Stack] = []
+
+    def up(*services: dict[str, Any], **policy: Any) -> Stack:
+        started.append(Stack(home, *services, **policy))
+        return started[-1]
+
+    yield up
+    for each in started:
+        each.destroy()

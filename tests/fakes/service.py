@@ -31,6 +31,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--own-session", action="store_true", help="the worker makes a session of its own")
     parser.add_argument("--orphan", action="store_true", help="the worker is forked twice, so that its parent is gone")
     parser.add_argument("--mute", action="store_true", help="accept connections and never answer")
+    parser.add_argument("--mute-after", type=float, default=0.0, help="the same, this many seconds after it listens")
+    parser.add_argument("--busy", action="store_true", help="use CPU time while mute")
     parser.add_argument("--no-work", action="store_true", help="healthy, but POST /work is 404")
     parser.add_argument("--chatty", action="store_true", help="write a line of log for each tenth of a second")
     parser.add_argument("--leave-port", type=int, default=0, help="listen here instead of --port, as LiteLLM does")
@@ -115,12 +117,19 @@ class Api:
                 os._exit(self.options.crash_code)
             if self.options.chatty:
                 say("chat " * 200)
+            if self.options.busy and self.mute(ready_at):
+                for _ in range(2_000_000):
+                    pass
             for each in select.select([server, *waiting], [], [], 0.1)[0]:
                 if each is server:
                     waiting[server.accept()[0]] = time.monotonic()
-                elif not self.options.mute:
+                elif not self.mute(ready_at):
                     waiting.pop(each)
                     self.answer(each)
+
+    def mute(self, since: float) -> bool:
+        after = float(self.options.mute_after)
+        return bool(self.options.mute) or (after > 0 and time.monotonic() - since > after)
 
     def answer(self, peer: socket.socket) -> None:
         with peer:

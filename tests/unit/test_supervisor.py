@@ -8,14 +8,14 @@ import socket
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from stackctl import identity, runstate
 from stackctl.paths import StackPaths
 from stackctl.supervisor import stop
-from tests.drills.harness import Stack, engine, free_port, gateway, until
+from tests.drills.harness import Stack, engine, free_port, gateway, stacks, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,16 +24,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Stack]]:
-    monkeypatch.setenv("STACKCTL_HOME", str(tmp_path / "home"))
-    stacks: list[Stack] = []
-
-    def _up(*services: dict[str, Any], **policy: Any) -> Stack:
-        stacks.append(Stack(str(tmp_path / "home"), *services, **policy))
-        return stacks[-1]
-
-    yield _up
-    for each in stacks:
-        each.destroy()
+    yield from stacks(tmp_path, monkeypatch)
 
 
 def test_ready_is_written_down_for_others_and_stopping_leaves_nothing(up: Callable[..., Stack]) -> None:
