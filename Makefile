@@ -8,7 +8,7 @@ STAMP := $(VENV)/.stamp
 MARKS ?= not slow
 
 .DELETE_ON_ERROR:
-.PHONY: up test check lint types unit drills bench lock clean
+.PHONY: up test check lint types unit drills bench examples lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -41,6 +41,9 @@ check: lint types unit
 test: check
 	$(BIN)/coverage run -m pytest -q -m "$(MARKS)" tests/drills tests/e2e
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report --skip-covered | tail -n 3
+
+examples: $(STAMP)
+	STACKCTL_HOME=$(CURDIR)/build/none $(BIN)/python -m tests.examples
 
 lock: $(STAMP)
 	$(BIN)/uv pip compile pyproject.toml requirements/dev.in --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 --upgrade --quiet -o requirements/dev.txt

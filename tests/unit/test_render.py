@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shlex
 import stat
 from typing import TYPE_CHECKING
 
@@ -13,37 +12,18 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stackctl import paths, plan, render
-from stackctl.config import Flags
+from stackctl import paths, render
 from stackctl.errors import ConfigError
-from tests.fakes import machines
+from tests.examples import EXAMPLES, golden, planned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-EXAMPLES = os.path.join(ROOT, "examples")
-
 
 @pytest.fixture(autouse=True)
 def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STACKCTL_HOME", str(tmp_path / "home"))
-
-
-def example(name: str) -> plan.Plan:
-    return plan.build(machines.inputs(Flags(config=os.path.join(EXAMPLES, name, "stack.yaml"))))
-
-
-def golden(name: str) -> str:
-    """An example's commands and files, as its expected.txt holds them."""
-    made = example(name)
-    text = (
-        f"# engine\n{shlex.join(made.engine.argv) or made.engine.url}\n\n# gateway\n{shlex.join(made.gateway.argv)}\n"
-    )
-    return text + "".join(
-        f"\n# {each.name}\n{each.text}" for each in render.render(made) if each.name == render.CONFIG_FILE
-    )
 
 
 @pytest.mark.parametrize("name", sorted(os.listdir(EXAMPLES)))
@@ -53,7 +33,7 @@ def test_an_example_renders_as_shown(name: str) -> None:
 
 
 def test_the_recipe_is_all_there() -> None:
-    config = yaml.safe_load(render.render(example("recipe"))[0].text)
+    config = yaml.safe_load(render.render(planned("recipe"))[0].text)
     rows = {row["model_name"]: row["litellm_params"] for row in config["model_list"]}
     assert rows["claude-3-5-sonnet-20241022"] == rows["claude-local"]
     assert rows["claude-local"]["api_base"] == "http://127.0.0.1:8000"
@@ -65,7 +45,7 @@ def test_the_recipe_is_all_there() -> None:
 @settings(deadline=None)
 @given(served=st.text(st.characters(codec="utf-8"), min_size=1, max_size=60))
 def test_any_model_name_comes_out_as_it_went_in(served: str) -> None:
-    made = example("remote")
+    made = planned("remote")
     hostile = dataclasses.replace(made, engine=dataclasses.replace(made.engine, served=served))
     config = yaml.safe_load(render.render(hostile)[0].text)
     assert config["model_list"][-1]["litellm_params"]["model"] == f"hosted_vllm/{served}"
@@ -104,20 +84,20 @@ def test_an_override_that_spoils_the_file_is_refused(case: str) -> None:
     text, says = BROKEN[case]
     override(text())
     with pytest.raises(ConfigError, match=says) as caught:
-        render.render(example("recipe"))
+        render.render(planned("recipe"))
     assert caught.value.remedy
 
 
 def test_an_override_that_keeps_the_promises_is_used() -> None:
     override(shipped() + "\n# mine\n")
-    assert render.render(example("recipe"))[0].text.endswith("# mine\n")
+    assert render.render(planned("recipe"))[0].text.endswith("# mine\n")
 
 
 def test_files_are_private_whatever_the_umask(tmp_path: Path) -> None:
     directory = str(tmp_path / "home" / "gateway")
     before = os.umask(0)
     try:
-        render.write(render.render(example("recipe")), directory)
+        render.write(render.render(planned("recipe")), directory)
     finally:
         os.umask(before)
     assert stat.S_IMODE(os.stat(directory).st_mode) == 0o700
@@ -127,7 +107,7 @@ def test_files_are_private_whatever_the_umask(tmp_path: Path) -> None:
 
 def test_a_hand_edited_file_is_kept_aside(tmp_path: Path) -> None:
     directory = str(tmp_path / "home" / "gateway")
-    files = render.render(example("recipe"))
+    files = render.render(planned("recipe"))
     render.write(files, directory)
     path = os.path.join(directory, render.CONFIG_FILE)
     render.write(files, directory)
