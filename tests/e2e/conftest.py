@@ -7,12 +7,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from stackctl import paths
 from stackctl.model import ServiceKind
 from tests.fakes import claude, stack, turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_envs() -> Iterator[str]:
+    """Where every test of the session finds the environments, also one with a state directory of its own.
+
+    STACKCTL_TEST_ENVS names the directory, else it is where stackctl keeps them when the session begins.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STACKCTL_ENVS", os.environ.get("STACKCTL_TEST_ENVS") or paths.envs_dir())
+        yield paths.envs_dir()
 
 
 def _python(variable: str, kind: ServiceKind) -> str:
@@ -60,8 +72,13 @@ def real_stack(
 def embedded_model() -> str:
     """The directory of the embedded model."""
     named = os.environ.get("STACKCTL_TEST_MODEL")
-    assert named, "STACKCTL_TEST_MODEL names the embedded model's directory until stackctl makes it"
-    return named
+    if named:
+        return named
+    from stackctl import fetch
+    from stackctl.toolchain import install, locate
+
+    engine = locate(ServiceKind.ENGINE, configured_python=None, accelerator="cpu")
+    return fetch.embedded(engine if engine.installed else install(engine, on_progress=print), on_progress=print)
 
 
 @pytest.fixture(scope="session")
