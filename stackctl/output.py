@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 
 
 class Outcome:
-    """What a command came to: lines for people, `stdout` for a pipe, or `data` for --json."""
+    """What a command came to: lines for people, `stdout` for a pipe, or `data` for --json.
 
-    __slots__ = ("data", "exit_code", "lines", "stdout", "table")
+    `quiet` says that the command has printed its JSON by itself, while it ran.
+    """
+
+    __slots__ = ("data", "exit_code", "lines", "quiet", "stdout", "table")
 
     def __init__(
         self,
@@ -26,12 +29,14 @@ class Outcome:
         stdout: str = "",
         data: Any = None,
         table: tuple[Sequence[str], Sequence[Sequence[str]]] | None = None,
+        quiet: bool = False,
     ) -> None:
         self.exit_code = exit_code
         self.lines = lines
         self.stdout = stdout
         self.data = data
         self.table = table
+        self.quiet = quiet
 
 
 def edge(command: Callable[[], Outcome], *, debug: bool, as_json: bool = False) -> int:
@@ -76,6 +81,8 @@ def _emit(outcome: Outcome, *, as_json: bool) -> None:
     if as_json:
         import json
 
+        if outcome.quiet:
+            return
         data(json.dumps({"schema": 1, "data": outcome.data}, indent=2) + "\n")
         return
     for line in outcome.lines:

@@ -52,7 +52,7 @@ def trust_file() -> str:
 class StackPaths:
     """The files of one stack, all below `root`."""
 
-    __slots__ = ("client_key", "engine_dir", "gateway_dir", "lock", "logs", "name", "root", "state", "tmp")
+    __slots__ = ("client_key", "engine_dir", "gateway_dir", "lock", "logs", "name", "ports", "root", "state", "tmp")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -60,6 +60,7 @@ class StackPaths:
         self.lock = os.path.join(root, "lock")  # flock'd by the supervisor for its whole life
         self.state = os.path.join(root, "state.json")
         self.client_key = os.path.join(root, "client.key")
+        self.ports = os.path.join(root, "ports.json")  # those that this stack had last
         self.logs = os.path.join(root, "logs")
         self.gateway_dir = os.path.join(root, "gateway")  # rendered files; the gateway's own working directory
         self.engine_dir = os.path.join(root, "engine")  # the engine's own empty working directory

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def choose(loaded: Loaded, paths: StackPaths) -> tuple[int, int]:
-    """The (engine, gateway) ports; nothing is written."""
+    """The (engine, gateway) ports; nothing is written here: the supervisor records them once the stack is its own."""
     chosen = {"engine": loaded.engine.port, "gateway": loaded.config.gateway.port}
     if loaded.config.name == DEFAULT_NAME:
         return chosen["engine"], chosen["gateway"]
@@ -28,19 +27,9 @@ def choose(loaded: Loaded, paths: StackPaths) -> tuple[int, int]:
     return chosen["engine"], chosen["gateway"]
 
 
-def keep(paths: StackPaths, ports: tuple[int, int]) -> None:
-    """Record the ports, so that the stack has them again next time."""
-    if paths.name != DEFAULT_NAME:
-        files.write_private(_record(paths), json.dumps({"engine": ports[0], "gateway": ports[1]}))
-
-
-def _record(paths: StackPaths) -> str:
-    return os.path.join(paths.root, "ports.json")
-
-
 def _recorded(paths: StackPaths) -> dict[str, int]:
     try:
-        data = json.loads(files.read_private(_record(paths)))
+        data = json.loads(files.read_private(paths.ports))
         return {name: int(data[name]) for name in ("engine", "gateway")}
     except (OSError, ValueError, KeyError, TypeError):
         return {}

@@ -1,4 +1,4 @@
-"""The only place that starts processes (the guard, which runs on its own, starts the service itself)."""
+"""The only place that starts processes, each below a guard (`guard.py`), which starts the program itself."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import select
-import selectors
 import signal
 import stat
 import subprocess
@@ -39,7 +38,7 @@ class Completed:
 
 
 class RunTimeoutError(StackError):
-    """A program did not end within the time it was given; its whole process group has been killed."""
+    """A program did not end within the time it was given; its whole tree has been killed."""
 
 
 def run(
@@ -53,82 +52,102 @@ def run(
     """Run a program to its end, at most `timeout` seconds, handing each line of output to `on_line` as it comes.
 
     A carriage return ends a line too (progress bars). `env` is the whole environment; None inherits ours. The
-    program has its own session, and that process group is killed when it exits, on timeout, and on any exception,
-    Ctrl-C included: nothing that it left in the background stays. Raises StackError when it cannot be started
+    program runs below a guard: its whole tree is killed on timeout, on any exception, Ctrl-C included, and when we
+    are killed ourselves; what it left in the background is ended too. Raises StackError when it cannot be started
     and RunTimeoutError when it takes too long.
     """
     deadline = time.monotonic() + timeout
-    try:
-        child = subprocess.Popen(
-            list(argv),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=None if env is None else dict(env),
-            cwd=cwd,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise StackError(f"cannot start {argv[0]}: {error.strerror}", remedy=f"is {argv[0]} installed?") from error
-    assert child.stdout is not None  # noqa: S101 - for the type checker
+    output, written = os.pipe()
     reader = _Lines(on_line)
-    try:
-        with child.stdout, selectors.DefaultSelector() as selector:
-            os.set_blocking(child.stdout.fileno(), False)
-            selector.register(child.stdout, selectors.EVENT_READ)
-            while True:
-                exited = child.poll() is not None  # asked before reading, so that the last output is not lost
-                if selector.select(0 if exited else _TICK):
-                    raw = os.read(child.stdout.fileno(), 65536)
-                    if raw:
-                        reader.feed(raw)
-                        _check(deadline, argv, timeout, reader)
-                        continue
-                    break  # end of file: nobody holds the pipe
-                if exited:
-                    break  # a grandchild holds the pipe, but the program itself has ended
-                _check(deadline, argv, timeout, reader)
-        while child.poll() is None:  # it closed its output and goes on
-            _check(deadline, argv, timeout, reader)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(min(_TICK, max(0.0, deadline - time.monotonic())))
-    finally:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, signal.SIGKILL)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(5)
-    return Completed(child.returncode, reader.finish())
+    with os.fdopen(output, "rb", buffering=0):
+        try:
+            guard = _Guard(argv, dict(os.environ) if env is None else dict(env), cwd, written, grace=2.0)
+        finally:
+            os.close(written)
+        try:
+            guard.first_word(argv[0])
+            os.set_blocking(output, False)
+            waiting = select.poll()
+            waiting.register(output, select.POLLIN)
+            said: list[dict[str, Any]] = []
+            while guard.status >= 0:
+                said += guard.messages()  # asked before reading, so that the last output is not lost
+                if time.monotonic() > deadline:
+                    raise RunTimeoutError(
+                        f"{os.path.basename(argv[0])} did not end within {timeout:g} s",
+                        evidence=tuple(reader.finish().splitlines()[-20:]),
+                    )
+                if waiting.poll(_TICK * 1000 if guard.status >= 0 else 0):
+                    _drain(output, reader)
+        finally:
+            guard.close()
+        _drain(output, reader)
+    code = next((-each["signal"] if each["code"] is None else each["code"] for each in said if "code" in each), 1)
+    return Completed(int(code), reader.finish())
 
 
-def _check(deadline: float, argv: Sequence[str], timeout: float, reader: _Lines) -> None:
-    if time.monotonic() > deadline:
-        raise RunTimeoutError(
-            f"{os.path.basename(argv[0])} did not end within {timeout:g} s",
-            evidence=tuple(reader.finish().splitlines()[-20:]),
-        )
+def _drain(output: int, reader: _Lines) -> None:
+    """Read at most a megabyte of what is there: a flood must not keep us from looking at the clock."""
+    with contextlib.suppress(BlockingIOError):
+        for _ in range(16):
+            raw = os.read(output, 65536)
+            if not raw:
+                time.sleep(0.01)  # it closed its output and goes on
+                return
+            reader.feed(raw)
 
 
-@dataclass(slots=True)
-class Child:
-    """A service and its guard, as they were started. All ids are of the service's leader but `guard`.
+class _Guard:
+    """A guard as its parent sees it: a process, the lifeline that it lives by, and what it says."""
 
-    `log_from` is the log's size at the start, in bytes: what is behind it belongs to this start. `lifeline` and
-    `status` are descriptors: closing the first has the guard kill the whole tree at once, the second is readable
-    when the guard has said something.
-    """
+    __slots__ = ("_popen", "_rest", "lifeline", "pid", "status")
 
-    spec: ProcessSpec
-    guard: identity.Identity
-    leader: identity.Identity
-    pgid: int
-    sid: int
-    log_from: int
-    lifeline: int
-    status: int
-    _popen: subprocess.Popen[bytes] = field(repr=False)
-    _rest: bytes = field(default=b"", repr=False)
+    def __init__(
+        self, argv: Sequence[str], env: Mapping[str, str], cwd: str | None, output: int, *, grace: float
+    ) -> None:
+        lifeline, self.lifeline = os.pipe()
+        self.status, status = os.pipe()
+        self._rest = b""
+        try:
+            self._popen = subprocess.Popen(
+                [sys.executable, "-I", "-S", GUARD, str(lifeline), str(status), f"{grace:g}", *argv],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=env,
+                cwd=cwd,
+                pass_fds=(lifeline, status),
+                start_new_session=True,  # a terminal's Ctrl-C reaches only us
+            )
+        except OSError as error:
+            os.close(self.lifeline)
+            os.close(self.status)
+            where = f" in {cwd}" if cwd is not None and error.filename == cwd else ""
+            raise StackError(f"cannot start {argv[0]}{where}: {error.strerror}") from error
+        finally:
+            os.close(lifeline)
+            os.close(status)
+        self.pid = self._popen.pid
+        os.set_blocking(self.status, False)
 
-    def messages(self) -> list[dict[str, Any]]:
+    def first_word(self, name: str) -> dict[str, Any]:
+        """Return what the guard says once the program runs; raises StackError when that cannot be started."""
+        deadline = time.monotonic() + _GUARD_STARTS
+        waiting = select.poll()
+        waiting.register(self.status, select.POLLIN)
+        while (left := deadline - time.monotonic()) > 0 and self.status >= 0:
+            waiting.poll(left * 1000)
+            said = self.messages(most=1)
+            if not said:
+                continue
+            if said[0]["event"] == "started":
+                return said[0]
+            if said[0]["event"] == "failed":
+                raise StackError(f"cannot start {name}: {os.strerror(said[0]['errno'] or 0)}")
+            break
+        raise StackError(f"cannot start {name}: its guard did not start")
+
+    def messages(self, *, most: int | None = None) -> list[dict[str, Any]]:
         """Return what the guard has said since last asked; `{"event": "lost"}` when it is gone."""
         lost = False
         while self.status >= 0 and not lost:
@@ -138,28 +157,23 @@ class Child:
                 break
             self._rest += raw
             lost = not raw
-        *lines, self._rest = self._rest.split(b"\n")
-        said: list[dict[str, Any]] = [json.loads(line) for line in lines]
-        if lost:
+        *lines, last = self._rest.split(b"\n")
+        kept = lines[most:] if most is not None else []
+        self._rest = b"\n".join([*kept, last])
+        said: list[dict[str, Any]] = [json.loads(line) for line in lines[:most]]
+        if lost and not kept:
             os.close(self.status)
             self.status = -1
             said.append({"event": "lost"})
         return said
 
-    def terminate(self) -> None:
-        """Ask the guard to end the service gently: TERM, the grace, KILL."""
-        self._signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """Have the guard kill the whole tree now."""
-        self._signal(signal.SIGINT)
-
-    def _signal(self, signum: int) -> None:
+    def signal(self, signum: int) -> None:
+        """Signal the guard, if it still is there."""
         if self._popen.poll() is None:  # not waited for, so its number is still its own
             self._popen.send_signal(signum)
 
     def close(self, timeout: float = 5.0) -> bool:
-        """Let go of the guard, whose tree is then killed if it still lives; False when it does not end in `timeout` s."""
+        """Let go: the guard then kills what still lives. False when it has not ended within `timeout` seconds."""
         for handle in (self.lifeline, self.status):
             if handle >= 0:
                 os.close(handle)
@@ -169,6 +183,43 @@ class Child:
         except subprocess.TimeoutExpired:
             return False
         return True
+
+
+@dataclass(slots=True)
+class Child:
+    """A service and its guard, as they were started. All ids are of the service's leader but `guard`.
+
+    `log_from` is the log's size at the start, in bytes: what is behind it belongs to this start.
+    """
+
+    spec: ProcessSpec
+    guard: identity.Identity
+    leader: identity.Identity
+    pgid: int
+    sid: int
+    log_from: int
+    _guard: _Guard = field(repr=False)
+
+    @property
+    def status(self) -> int:
+        """A descriptor that is readable when the guard has said something; -1 when it is gone."""
+        return self._guard.status
+
+    def messages(self) -> list[dict[str, Any]]:
+        """Return what the guard has said since last asked; `{"event": "lost"}` when it is gone."""
+        return self._guard.messages()
+
+    def terminate(self) -> None:
+        """Ask the guard to end the service gently: TERM, the grace, KILL."""
+        self._guard.signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Have the guard kill the whole tree now."""
+        self._guard.signal(signal.SIGINT)
+
+    def close(self, timeout: float = 5.0) -> bool:
+        """Let go: the guard then kills what still lives. False when it has not ended within `timeout` seconds."""
+        return self._guard.close(timeout)
 
 
 def open_log(path: str) -> int:
@@ -185,70 +236,34 @@ def open_log(path: str) -> int:
 def spawn(spec: ProcessSpec, *, run_id: str = "") -> Child:
     """Start `spec` below a guard of its own and return once its leader runs; nothing has been waited for yet.
 
-    The guard has a session of its own, so that a terminal's Ctrl-C reaches only the supervisor. Raises StackError
-    when the program cannot be started.
+    `run_id` is put into its environment, and every log line goes to `spec.log`. Raises StackError when the program
+    cannot be started.
     """
     try:
         log = open_log(spec.log)
     except OSError as error:
         raise StackError(f"cannot write the log {spec.log}: {error.strerror}", remedy=f"rm {spec.log}") from error
     log_from = os.fstat(log).st_size
-    lifeline_read, lifeline = os.pipe()
-    status, status_write = os.pipe()
+    env = {**spec.env, **({RUN_MARK: run_id} if run_id else {})}
     try:
-        guard = subprocess.Popen(
-            [sys.executable, "-I", "-S", GUARD, str(lifeline_read), str(status_write), f"{spec.grace:g}", *spec.argv],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env={**spec.env, **({RUN_MARK: run_id} if run_id else {})},
-            cwd=spec.cwd,
-            pass_fds=(lifeline_read, status_write),
-            start_new_session=True,
-        )
-    except OSError as error:
-        os.close(lifeline)
-        os.close(status)
-        where = f" in {spec.cwd}" if error.filename == spec.cwd else ""
-        raise StackError(f"cannot start {spec.name}{where}: {error.strerror}") from error
+        guard = _Guard(spec.argv, env, spec.cwd, log, grace=spec.grace)
     finally:
-        for handle in (log, lifeline_read, status_write):
-            os.close(handle)
-    os.set_blocking(status, False)
-    nobody = identity.Identity(0, 0, "")
-    child = Child(spec, identity.of(guard.pid) or nobody, nobody, 0, 0, log_from, lifeline, status, guard)
+        os.close(log)
     try:
-        _await_start(child)
+        said = guard.first_word(f"{spec.name}: {spec.argv[0]}")
     except BaseException:
-        child.close()
+        guard.close()
         raise
-    return child
-
-
-def _await_start(child: Child) -> None:
-    """Take the guard's first word."""
-    deadline = time.monotonic() + _GUARD_STARTS
-    ready = select.poll()
-    ready.register(child.status, select.POLLIN)
-    while (left := deadline - time.monotonic()) > 0:
-        ready.poll(left * 1000)
-        raw = b""
-        with contextlib.suppress(BlockingIOError):
-            raw = os.read(child.status, 4096)
-            if not raw:
-                break
-        child._rest += raw  # noqa: SLF001 - ours
-        if b"\n" not in child._rest:  # noqa: SLF001
-            continue
-        line, _, child._rest = child._rest.partition(b"\n")  # noqa: SLF001
-        said = json.loads(line)
-        if said["event"] == "failed":
-            why = os.strerror(said["errno"] or 0)
-            raise StackError(f"cannot start {child.spec.name}: {child.spec.argv[0]}: {why}")
-        child.leader = identity.Identity(said["pid"], said["start_ticks"], child.guard.boot_id)
-        child.pgid, child.sid = said["pgid"], said["sid"]
-        return
-    raise StackError(f"cannot start {child.spec.name}: its guard did not start", evidence=tail(child.spec.log))
+    boot = identity.boot_id()
+    return Child(
+        spec,
+        identity.Identity(guard.pid, identity.start_ticks(guard.pid) or 0, boot),
+        identity.Identity(said["pid"], said["start_ticks"], boot),
+        said["pgid"],
+        said["sid"],
+        log_from,
+        guard,
+    )
 
 
 def tail(path: str, *, lines: int = 20, since: int = 0) -> tuple[str, ...]:
@@ -291,3 +306,31 @@ class _Lines:
             rest, self._rest = self._rest, b""
             self._emit(rest.decode(errors="replace"))
         return "".join(f"{line}\n" for line in self._kept)
+
+
+def detach(
+    argv: Sequence[str], *, order: bytes, log: str, env: Mapping[str, str]
+) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a program that outlives us, in a session of its own; return it and the read end of its events.
+
+    It reads `order` from stdin, gets the descriptor of its event pipe as last argument, and appends what it prints to
+    `log`. Raises StackError when it cannot be started.
+    """
+    events, write = os.pipe()
+    output = open_log(log)
+    try:
+        child = subprocess.Popen(
+            [*argv, str(write)], stdin=subprocess.PIPE, stdout=output, stderr=output, env=dict(env), cwd="/",
+            pass_fds=(write,), start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        os.close(events)
+        raise StackError(f"cannot start the supervisor: {error.strerror}", remedy="install stackctl again") from error
+    finally:
+        os.close(write)
+        os.close(output)
+    with contextlib.suppress(BrokenPipeError):  # it died at once: its events end, and its log says why
+        assert child.stdin is not None  # noqa: S101 - PIPE above
+        with child.stdin as stdin:
+            stdin.write(order)
+    return child, events

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -12,25 +11,16 @@ import yaml
 
 from stackctl import files, paths
 from stackctl.errors import ConfigError
+from stackctl.rendered import RenderedFile
 from stackctl.yamlfile import load_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from stackctl.plan import Plan
 
 CONFIG_FILE = "litellm_config.yaml"
 AUTH_FILE = "stackctl_auth.py"
 TEMPLATE = "litellm_config.yaml.j2"
 AUTH = "stackctl_auth.user_api_key_auth"
-
-
-@dataclass(frozen=True, slots=True)
-class RenderedFile:
-    """A file to be written with mode 0600 into the gateway's own directory."""
-
-    name: str
-    text: str
 
 
 def render(plan: Plan) -> tuple[RenderedFile, ...]:
@@ -42,49 +32,6 @@ def render(plan: Plan) -> tuple[RenderedFile, ...]:
     _check(text, where, plan)
     auth = resources.files("stackctl").joinpath("gateway_auth.py").read_text(encoding="utf-8")
     return RenderedFile(CONFIG_FILE, text), RenderedFile(AUTH_FILE, auth)
-
-
-def write(rendered: Iterable[RenderedFile], directory: str) -> None:
-    """Write the files, keeping aside (as NAME.edited) one that somebody changed by hand since it was written."""
-    files.private_dir(directory)
-    record_path = os.path.join(directory, ".rendered.json")
-    record = _record(record_path)
-    fresh: dict[str, str] = {}
-    for each in rendered:
-        path = os.path.join(directory, each.name)
-        if edited(path, each.name, record):
-            os.replace(path, f"{path}.edited")
-        files.write_private(path, each.text)
-        fresh[each.name] = _digest(each.text)
-    files.write_private(record_path, json.dumps(fresh))
-
-
-def edited(path: str, name: str, record: dict[str, str]) -> bool:
-    """Whether the file at `path` is not what was last written there."""
-    try:
-        return name in record and _digest(files.read_private(path).decode(errors="replace")) != record[name]
-    except OSError:
-        return False
-
-
-def hand_edited(directory: str) -> list[str]:
-    """The rendered files below `directory` that somebody has changed by hand."""
-    record = _record(os.path.join(directory, ".rendered.json"))
-    return [name for name in record if edited(os.path.join(directory, name), name, record)]
-
-
-def _record(path: str) -> dict[str, str]:
-    try:
-        data = json.loads(files.read_private(path))
-    except (OSError, ValueError):
-        return {}
-    return data if isinstance(data, dict) else {}
-
-
-def _digest(text: str) -> str:
-    import hashlib
-
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _template() -> tuple[str, str]:

@@ -95,7 +95,8 @@ def _gateway(plan: Plan, paths: StackPaths, keys: Keys, tmp: str, environ: Mappi
     env = _inherit(environ, _SHARED, ())
     if not plan.engine.managed:  # a remote engine may be behind a proxy
         env |= _inherit(environ, _PROXIES, ())
-    env |= {"PYTHONUNBUFFERED": "1", "TMPDIR": tmp}
+    # not bytecode either: everything is compiled already but our own small file, beside which nothing is left
+    env |= {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": tmp}
     env |= gateway_env(master_key=keys.master, client_key=keys.client, engine_key=keys.engine, host_url=gateway.url)
     env["NO_PROXY"] = env["no_proxy"] = no_proxy(environ)
     _own_programs_first(env, gateway.argv[0])

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import os
+import select
+import sys
 import time
 from typing import TYPE_CHECKING
 
-from stackctl import output
+from stackctl import output, process, runstate, supervise
 from stackctl.catalog import symptoms
-from stackctl.errors import INTERRUPTED, TERMINATED, StackError
+from stackctl.errors import INTERRUPTED, TERMINATED, InterruptedByUser, StackError
 from stackctl.model import State
+from stackctl.paths import StackPaths
 from stackctl.progress import Follower
-from stackctl.supervisor import Ended, Ready, ServiceChanged, Stopping, Tick
+from stackctl.supervisor import AlreadyRunning, Ended, Ready, ServiceChanged, Stopping, Tick
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from stackctl.model import ClientFacts, ProcessSpec
+    from stackctl.supervise import Order
     from stackctl.supervisor import Event
 
 _TAIL = 12  # lines of the log that a failure shows
+_LOOK = 0.3  # seconds between looks at the logs of a stack that a detached supervisor starts
+_SUPERVISOR_ENV = frozenset({  # it starts nothing with its own environment: the order holds that of the services
+    *("HOME", "LANG", "LC_ALL", "PATH", "STACKCTL_ENVS", "STACKCTL_HOME", "USER", "XDG_CONFIG_HOME", "XDG_STATE_HOME"),
+    *("SSL_CERT_DIR", "SSL_CERT_FILE"),
+})  # fmt: skip
 
 
 class Narrator:
@@ -47,6 +56,55 @@ class Narrator:
 
     def _step(self, who: str, text: str) -> None:
         output.step(who, text, time.monotonic() - self._began)
+
+
+def foreground(order: Order, narrator: Narrator) -> Ended:
+    """Supervise in this process until the stack has ended. Raises AlreadyRunning when another one has the stack."""
+    return supervise.supervisor(order, narrator).run()
+
+
+def detached(order: Order, narrator: Narrator) -> Ended | None:
+    """Start a supervisor that outlives us and watch until the stack is ready: None; or how its start ended.
+
+    Raises AlreadyRunning when another one has the stack. Ctrl-C and TERM stop what was being started.
+    """
+    paths = StackPaths(order.name)
+    argv = [sys.executable, "-P", "-m", "stackctl.supervise"]
+    env = {name: value for name, value in os.environ.items() if name in _SUPERVISOR_ENV}
+    child, events = process.detach(argv, order=order.as_json().encode(), log=paths.log("supervisor"), env=env)
+    try:
+        return _watch(events, narrator, order, paths)
+    except (KeyboardInterrupt, InterruptedByUser):
+        output.note("stackctl: stopping what was being started")
+        child.terminate()
+        child.wait(60)
+        raise
+    finally:
+        os.close(events)
+
+
+def _watch(events: int, narrator: Narrator, order: Order, paths: StackPaths) -> Ended | None:
+    poll = select.poll()
+    poll.register(events, select.POLLIN)
+    rest = b""
+    while True:
+        narrator(Tick(()))
+        if not poll.poll(_LOOK * 1000):
+            continue
+        raw = os.read(events, 65536)
+        if not raw:
+            said = symptoms.tail(paths.log("supervisor")).strip().splitlines()
+            return Ended(State.FAILED, reason="the supervisor ended without a word", tail=tuple(said[-_TAIL:]))
+        *lines, rest = (rest + raw).split(b"\n")
+        for text in lines:
+            event = supervise.parse(text.decode())
+            if event is None:
+                raise AlreadyRunning(order.name, runstate.running(paths))
+            if isinstance(event, Ended):
+                return event
+            narrator(event)
+            if isinstance(event, Ready):
+                return None
 
 
 def _size(path: str) -> int:

@@ -14,7 +14,7 @@ from stackctl.output import Outcome
 if TYPE_CHECKING:
     from stackctl.config import Flags
     from stackctl.planning import Prepared
-    from stackctl.render import RenderedFile
+    from stackctl.rendered import RenderedFile
 
 
 def run(flags: Flags, *, explain: bool = False, diff: bool = False) -> Outcome:

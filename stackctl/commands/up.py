@@ -14,7 +14,6 @@ from stackctl import (
     keys,
     output,
     planning,
-    ports,
     remote,
     render,
     runstate,
@@ -29,8 +28,9 @@ from stackctl.config import EMBEDDED, Flags
 from stackctl.errors import InterruptedByUser, PreflightError, StackError
 from stackctl.model import ServiceKind, Status
 from stackctl.output import Outcome
-from stackctl.supervisor import AlreadyRunning, Supervisor
-from stackctl.verify import Target, verify
+from stackctl.supervise import Order
+from stackctl.supervisor import AlreadyRunning
+from stackctl.verify import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -178,48 +178,51 @@ def fail_on(findings: Any) -> None:
 
 
 def _start(prepared: Prepared, *, detach: bool, as_json: bool) -> Outcome:
-    """Hand the services to a supervisor. Files and keys are written once it holds the stack's lock."""
-    plan, paths, engine = prepared.plan, prepared.paths, prepared.loaded.engine
-    made = keys.make(paths, asks=plan.engine.managed, remote=remote.api_key(engine))
-    specs = services.specs(plan, paths, made, runstate.tmp_path(paths), os.environ)
-    target = Target(
-        planning.promised(prepared),
-        plan.engine.url,
-        made.client,
-        made.client if plan.gateway.kind == "direct" else made.engine,
-    )
-
-    def write() -> None:
-        ports.keep(paths, prepared.ports)
-        render.write(render.render(plan), paths.gateway_dir)
+    """Hand the services to a supervisor, which writes files once it holds the stack's lock."""
+    plan, paths = prepared.plan, prepared.paths
+    order = _order(prepared)
 
     def ready(client: ClientFacts) -> None:
-        if not as_json:
-            output.data(exports(prepared, client))
-            output.note("stackctl: the stack runs until Ctrl-C, or `stackctl down` in another shell")
-        else:
+        if as_json:
             output.data(json.dumps({"schema": 1, "data": {"client": asdict(client)}}) + "\n")
+        else:
+            output.data(exports(prepared, client))
+        if not detach:
+            output.note("stackctl: the stack runs until Ctrl-C, or `stackctl down` in another shell")
 
-    del detach
-    supervisor = Supervisor(
-        paths,
-        plan.digest,
-        specs,
-        gateway_url=plan.gateway.url,
-        on_event=starting.Narrator(specs, ready),
-        verify=lambda: verify(target),
-        prepare=write,
-    )
+    narrator = starting.Narrator(order.specs, ready)
     try:
-        ended = supervisor.run()
+        ended = starting.detached(order, narrator) if detach else starting.foreground(order, narrator)
     except AlreadyRunning:
         again = _already_running(prepared, as_json=as_json)
         if again is not None:
             return again
         raise
-    code = starting.exit_code(ended, specs, plan.engine.name)
+    if ended is None:
+        output.note(f"stackctl: the stack `{paths.name}` runs in the background; stackctl down stops it")
+        return Outcome(quiet=True)
+    code = starting.exit_code(ended, order.specs, plan.engine.name)
     output.note(f"stackctl: the stack `{paths.name}` is down; nothing of it is left running")
-    return Outcome(code)
+    return Outcome(code, quiet=True)
+
+
+def _order(prepared: Prepared) -> Order:
+    plan, paths = prepared.plan, prepared.paths
+    made = keys.make(paths, asks=plan.engine.managed, remote=remote.api_key(prepared.loaded.engine))
+    return Order(
+        name=paths.name,
+        digest=plan.digest,
+        gateway_url=plan.gateway.url,
+        specs=services.specs(plan, paths, made, runstate.tmp_path(paths), os.environ),
+        target=Target(
+            planning.promised(prepared),
+            plan.engine.url,
+            made.client,
+            made.client if not plan.gateway.argv else made.engine,
+        ),
+        files=render.render(plan),
+        ports=prepared.ports,
+    )
 
 
 def exports(prepared: Prepared, client: ClientFacts) -> str:

@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stackctl import paths, render
+from stackctl import paths, render, rendered
 from stackctl.errors import ConfigError
 from tests.examples import EXAMPLES, golden, planned
 
@@ -97,7 +97,7 @@ def test_files_are_private_whatever_the_umask(tmp_path: Path) -> None:
     directory = str(tmp_path / "home" / "gateway")
     before = os.umask(0)
     try:
-        render.write(render.render(planned("recipe")), directory)
+        rendered.write(render.render(planned("recipe")), directory)
     finally:
         os.umask(before)
     assert stat.S_IMODE(os.stat(directory).st_mode) == 0o700
@@ -108,14 +108,14 @@ def test_files_are_private_whatever_the_umask(tmp_path: Path) -> None:
 def test_a_hand_edited_file_is_kept_aside(tmp_path: Path) -> None:
     directory = str(tmp_path / "home" / "gateway")
     files = render.render(planned("recipe"))
-    render.write(files, directory)
+    rendered.write(files, directory)
     path = os.path.join(directory, render.CONFIG_FILE)
-    render.write(files, directory)
+    rendered.write(files, directory)
     assert not os.path.exists(f"{path}.edited")
     with open(path, "a", encoding="utf-8") as stream:
         stream.write("# my change\n")
-    assert render.hand_edited(directory) == [render.CONFIG_FILE]
-    render.write(files, directory)
+    assert rendered.hand_edited(directory) == [render.CONFIG_FILE]
+    rendered.write(files, directory)
     with open(f"{path}.edited", encoding="utf-8") as stream:
         assert stream.read().endswith("# my change\n")
     with open(path, encoding="utf-8") as stream:
