@@ -9,6 +9,10 @@ from stackctl.errors import StackError
 from stackctl.toolchain.sources import redact
 
 
+class WrongFilesError(StackError):
+    """The package sources do not have the locked files, or have others under their names."""
+
+
 class NoTorchError(StackError):
     """No package source has the torch that the engine needs."""
 
@@ -24,7 +28,7 @@ class _Row:
 # Wordings of uv 0.9 to 0.13, each made on purpose (tests/unit/test_toolchain_failures.py).
 _ROWS = (
     _Row(
-        r"no space left on device|os error 28",
+        r"no space left on device|os error 28\b|quota exceeded|os error 122\b",
         "the disk is full",
         "free some space, or put the environments elsewhere with STACKCTL_ENVS (and uv's cache with UV_CACHE_DIR)",
     ),
@@ -32,6 +36,7 @@ _ROWS = (
         r"hash mismatch",
         "a file is not the one that was reviewed (its hash differs)",
         "a mirror may be broken or tampered with: try another index; if it stays, do not install it",
+        WrongFilesError,
     ),
     _Row(
         r"torch(\{[^}]*\})?==\S*\+cpu|no version of torch|torch==.* has no (usable )?wheels",
@@ -69,6 +74,7 @@ _ROWS = (
         r"no (usable )?wheels|no solution found|not found in the (package registry|provided package locations)",
         "the package sources lack one of the pinned packages for this machine",
         "check that your index mirrors all of PyPI, or leave index-url out",
+        WrongFilesError,
     ),
 )
 

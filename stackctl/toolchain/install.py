@@ -11,7 +11,7 @@ from stackctl.errors import PreflightError, StackError
 from stackctl.toolchain import atomic, failures
 from stackctl.toolchain.builds import OVERRIDE, Build, build_of, lock_digest
 from stackctl.toolchain.interpreter import choose
-from stackctl.toolchain.progress import Narrator
+from stackctl.toolchain.progress import Narrator, pulse
 from stackctl.toolchain.sources import Sources, sources
 from stackctl.toolchain.uv import uv_binary
 
@@ -93,9 +93,7 @@ def _install(found: Sources, arguments: Sequence[str], cwd: str, what: str, on_p
     argv = ["pip", "install", "--no-build", *found.flags, *arguments]
     try:
         _uv(argv, found, cwd, what, on_progress)
-    except failures.NoTorchError:
-        raise
-    except StackError as first:
+    except failures.WrongFilesError as first:
         if not found.extra:
             raise
         on_progress("Your extra package index does not have the locked files: asking the main one alone")
@@ -109,7 +107,10 @@ def _uv(arguments: Sequence[str], found: Sources, cwd: str, what: str, on_progre
     """Run uv; `cwd` is a directory of ours, as uv reads settings from the working directory."""
     narrator = Narrator(on_progress)
     try:
-        done = process.run([uv_binary(), *arguments], env=found.env, cwd=cwd, timeout=_TIMEOUT, on_line=narrator.line)
+        with pulse(narrator):
+            done = process.run(
+                [uv_binary(), *arguments], env=found.env, cwd=cwd, timeout=_TIMEOUT, on_line=narrator.line
+            )
     except process.RunTimeoutError as error:
         raise StackError(
             f"installing {what} took more than {_TIMEOUT / 3600:g} hours",

@@ -294,7 +294,7 @@ def test_a_failed_build_and_a_full_one_by_ctrl_c_leave_nothing(tmp_path: Path) -
     assert os.listdir(tmp_path / "e") == ["one.lock"]
 
 
-def test_downloads_are_counted_in_megabytes() -> None:
+def test_large_downloads_are_told_and_all_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     narrator = Narrator(said.append)
     for line in (
@@ -303,12 +303,45 @@ def test_downloads_are_counted_in_megabytes() -> None:
         "Downloading torch (180.0MiB)",
         "Downloading numpy (16.0MiB)",
         " Downloaded numpy",
+        "Downloading triton (200.0MiB)",
         " + numpy==2.3.5",
     ):
         narrator.line(line)
+    narrator.beat(10**9)  # something was said a moment ago
+    monkeypatch.setattr("stackctl.toolchain.progress._QUIET", 0.0)
+    narrator.beat(512 * 10**6)
     assert said == [
         "Resolved 148 packages in 701ms",
         "Downloading torch (189 MB) [0 of 189 MB]",
-        "Downloading numpy (17 MB) [0 of 206 MB]",
-        "Downloaded numpy [17 of 206 MB]",
+        "Downloading triton (210 MB) [17 of 415 MB]",
+        "Downloading triton, torch [17 of 415 MB], 512 MB unpacked",
     ]
+
+
+def test_an_extra_index_with_another_file_of_that_name_does_not_stand_in_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mirror that holds part of a release hides the file that the lock wants: the main index alone then has it."""
+    wheel(tmp_path, "tiny", "1.0", {"tiny.py": "hollow = True\n"})
+    mirror(tmp_path, "extra")
+    sha = wheel(tmp_path, "tiny", "1.0", {"tiny.py": "hollow = False\n"})
+    mirror(tmp_path, "main")
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.delenv("PIP_FIND_LINKS")
+    monkeypatch.setenv("PIP_INDEX_URL", (tmp_path / "main").as_uri())
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", (tmp_path / "extra").as_uri())
+    said: list[str] = []
+    row = use(tmp_path, monkeypatch, f"tiny==1.0 --hash=sha256:{sha}\n")
+    found = toolchain.install(managed(row), on_progress=said.append)
+    with open(os.path.join(found.site_packages[0], "tiny.py"), encoding="utf-8") as stream:
+        assert stream.read() == "hollow = False\n"
+    assert any("extra package index" in line for line in said)
+
+
+def mirror(root: Path, name: str) -> None:
+    """A package index on disk that holds what is in `root`/wheels."""
+    place = root / name / "tiny"
+    place.mkdir(parents=True)
+    file = "tiny-1.0-py3-none-any.whl"
+    (place / file).write_bytes((root / "wheels" / file).read_bytes())
+    (place / "index.html").write_text(f'<html><body><a href="{file}">{file}</a></body></html>')
