@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import offline
+from tests.fakes import offline, stack
 
 pytestmark = pytest.mark.e2e
 
@@ -45,4 +45,5 @@ def test_the_real_chain_stays_on_loopback(
     found = offline.run("real", gateway_python, engine_python, embedded_model, str(claude_code), timeout=560)
     check(found["asked"])
     assert found["counted"] == NONE
-    print(found["claude"], found["with_claude"])
+    assert found["with_claude"] == NONE
+    assert stack.ALIAS in found["claude"]["out"], found["claude"]  # it did ask, and was answered

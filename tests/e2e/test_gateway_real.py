@@ -4,11 +4,12 @@ The model is too small to be right about anything: these tests look at the excha
 """
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.fakes import sse, stack
+from tests.fakes import claude, sse, stack
 from tests.fakes.stack import Stack
 
 pytestmark = pytest.mark.e2e
@@ -168,6 +169,22 @@ def test_a_model_that_is_not_served_is_named(real_stack: Stack) -> None:
     answer = real_stack.ask("/v1/messages", question(model="claude-opus-4-8"))
     assert 400 <= answer.status < 500
     assert "claude-opus-4-8" in answer.json["error"]["message"]
+
+
+@pytest.mark.parametrize("direct", [False, True], ids=["gateway", "direct"])
+def test_claude_code_takes_a_turn(real_stack: Stack, claude_code: Path, tmp_path: Path, direct: bool) -> None:
+    url, key, model = (
+        (real_stack.engine_url, real_stack.engine_key, stack.SERVED)
+        if direct
+        else (real_stack.url, real_stack.key, stack.ALIAS)
+    )
+    env = claude.client_env(url, key, model, window=stack.WINDOW, output_limit=stack.OUTPUT_LIMIT)
+    ended = claude.run(claude_code, "say hi", home=tmp_path / "home", cwd=tmp_path / "work", env=env, timeout=240)
+    usage = ended.result["modelUsage"][model]  # it may ramble to its limit; the exchange took place
+    assert usage["contextWindow"] == stack.WINDOW
+    assert usage["outputTokens"] > 0
+    assert sum(usage[kind] for kind in ("inputTokens", "cacheReadInputTokens", "cacheCreationInputTokens")) > 1000
+    print(f"claude took a turn in {ended.seconds:.1f} s, exit code {ended.code}")
 
 
 def test_no_key_is_in_a_log_or_in_the_rendered_files(real_stack: Stack) -> None:

@@ -137,6 +137,13 @@ def test_the_scripted_engine_refuses_a_thinking_budget_as_vllm_does(scripted: St
     assert real.json == fake.json
 
 
+SAID = {"messages": [{"role": "user", "content": "x"}]}
+ASKED: dict[str, dict[str, Any]] = {
+    "/v1/messages": SAID,
+    "/v1/chat/completions": SAID,
+    "/v1/responses": {"input": "x"},
+    "/v1/completions": {"prompt": "x"},
+}
 LENGTHS = [
     ("/v1/messages", "max_tokens"),
     ("/v1/chat/completions", "max_tokens"),
@@ -151,10 +158,7 @@ LENGTHS = [
 def test_an_answer_longer_than_the_limit_is_clamped_in_every_protocol(
     scripted: Stack, model: str, path: str, name: str
 ) -> None:
-    body = {"model": model, name: 999_999, "messages": [{"role": "user", "content": "x"}], "input": "x", "prompt": "x"}
-    if path != "/v1/completions":
-        del body["prompt"]
-    answer = scripted.ask(path, body)
+    answer = scripted.ask(path, {"model": model, name: 999_999, **ASKED[path]})
     assert answer.status == 200, answer.raw
     arrived = scripted.requests()[-1]["body"]
     assert [value for key, value in arrived.items() if key.startswith("max_")] == [stack.SCRIPTED_LIMIT]
@@ -162,8 +166,7 @@ def test_an_answer_longer_than_the_limit_is_clamped_in_every_protocol(
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
 def test_a_client_that_sets_no_length_gets_the_limit_and_not_the_whole_window(scripted: Stack, path: str) -> None:
-    body = {"model": stack.SERVED, "messages": [{"role": "user", "content": "x"}], "input": "x"}
-    assert scripted.ask(path, body).status == 200
+    assert scripted.ask(path, {"model": stack.SERVED, **ASKED[path]}).status == 200
     arrived = scripted.requests()[-1]["body"]
     assert [value for key, value in arrived.items() if key.startswith("max_")] == [stack.SCRIPTED_LIMIT]
 
