@@ -385,7 +385,7 @@ class Supervisor:
         """Look at the tree: who belongs to it, and whether it works."""
         if run.child is None:
             return
-        calm = run.service.state is State.READY
+        calm = run.service.state is State.READY and run.service.failures == 0
         if now - run.sampled_at < (_SAMPLE_READY if calm else _SAMPLE_START):
             return
         run.sampled_at = now
@@ -420,7 +420,12 @@ class Supervisor:
             self._inbox.append((what, name, generation, result))
             self._wake()
 
-        threading.Thread(target=work, daemon=True, name=f"{what} {name}").start()
+        try:
+            threading.Thread(target=work, daemon=True, name=f"{what} {name}").start()
+        except (
+            RuntimeError
+        ) as error:  # no thread to be had: the machine is at its limit, which says nothing of a service
+            self._inbox.append((what, name, -1 if what == "answer" else generation, error))
 
     def _wake(self) -> None:
         with contextlib.suppress(OSError):
@@ -435,7 +440,9 @@ class Supervisor:
                 self._verified(value)
             else:
                 run = next(each for each in self._runs if each.spec.name == name)
-                if generation == run.generation and not self._stopping:
+                if generation == -1:
+                    self._feed(run, transitions.Resumed())
+                elif generation == run.generation and not self._stopping:
                     if not isinstance(value, transitions.Answered):
                         value = transitions.Answered(Answer.SILENT, str(value))
                     self._feed(run, value)

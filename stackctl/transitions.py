@@ -270,7 +270,7 @@ def _ready(service: Service, now: float) -> Service:
     )
 
 
-def _watched_answered(service: Service, event: Event, now: float, chance: float) -> Outcome:
+def _watched_answered(service: Service, event: Event, now: float, _chance: float) -> Outcome:
     """An answer while ready or unready."""
     assert isinstance(event, Answered)  # noqa: S101
     service = replace(service, probing=False)
@@ -282,7 +282,7 @@ def _watched_answered(service: Service, event: Event, now: float, chance: float)
     )
     if service.failures < policy.unready_after:
         return service, ()
-    return _hung(replace(service, state=State.UNREADY, why=event.why), now, chance)
+    return replace(service, state=State.UNREADY, why=event.why), ()  # whether it hangs is asked once it was looked at
 
 
 def _watched_tick(service: Service, _event: Event, now: float, chance: float) -> Outcome:

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 DRIVER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "fakes", "supervise.py")
 
 
-def until(condition: Callable[[], object], within: float, what: str) -> float:
+def until(condition: Callable[[], object], within: float, what: str | Callable[[], str]) -> float:
     """Wait for `condition`; return how long it took in seconds, fail after `within`."""
     began = time.monotonic()
     while not condition():
         took = time.monotonic() - began
-        assert took < within, f"not within {within} s: {what}"
+        assert took < within, f"not within {within} s: {what if isinstance(what, str) else what()}"
         time.sleep(0.01)
     return time.monotonic() - began
 
@@ -79,7 +79,7 @@ class Stack:
         return [each for each in list(self.events) if wanted.items() <= each.items()]
 
     def saw(self, event: str, within: float = 20.0, *, times: int = 1, **facts: Any) -> float:
-        return until(lambda: len(self.find(event, **facts)) >= times, within, f"{event} {facts}: {self.events}")
+        return until(lambda: len(self.find(event, **facts)) >= times, within, lambda: f"{event} {facts}: {self.events}")
 
     def ready(self, within: float = 20.0) -> Stack:
         self.saw("Ready", within)
@@ -128,7 +128,7 @@ class Stack:
 
     def nothing_left(self, within: float) -> float:
         """Wait until no process is left; then no state, no temporary file and no port may be either."""
-        return until(lambda: not self.left(), within, f"processes left: {self.left()}")
+        return until(lambda: not self.left(), within, lambda: f"processes left: {self.left()}")
 
     def no_files_left(self) -> None:
         assert sorted(os.listdir(self.paths.root)) == ["lock", "logs", "work"]

@@ -88,8 +88,8 @@ SHAPES = [
 @pytest.mark.parametrize("flags", SHAPES)
 def test_a_closed_lifeline_kills_the_tree(start: Callable[..., Service], flags: tuple[str, ...]) -> None:
     service = start(*flags)
-    os.close(service.child.lifeline)
-    service.child.lifeline = -1
+    os.close(service.child._guard.lifeline)
+    service.child._guard.lifeline = -1
     assert until(lambda: not service.left(), 2, "the tree is gone") < 2
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 
@@ -89,6 +90,24 @@ def test_an_exception_in_the_callback_kills_the_program() -> None:
     with pytest.raises(KeyboardInterrupt):
         run([PY, "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(60)"], timeout=30, on_line=fail)
     assert _gone(seen[0])
+
+
+def test_a_program_does_not_outlive_us() -> None:
+    code = (
+        "import sys\n"
+        "from stackctl.process import run\n"
+        "inner = 'import os, time; print(os.getpid(), flush=True); time.sleep(60)'\n"
+        "run([sys.executable, '-c', inner], timeout=60, on_line=lambda line: print(line, flush=True))"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as outer:
+        assert outer.stdout is not None
+        pid = int(outer.stdout.readline())
+        outer.kill()
+    assert _gone(pid)
+
+
+def test_a_program_killed_by_a_signal_says_which() -> None:
+    assert run([PY, "-c", "import os; os.kill(os.getpid(), 15)"], timeout=20).returncode == -15
 
 
 def test_closing_its_output_is_not_ending() -> None:
