@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from stackctl import paths as where
-from stackctl.clients.claude import no_proxy
+from stackctl.clients import proxy
 from stackctl.gateway_env import gateway_env
 from stackctl.model import Probe, ProcessSpec, ServiceKind
 
@@ -81,7 +81,7 @@ def _engine(plan: Plan, paths: StackPaths, keys: Keys, tmp: str, environ: Mappin
         **engine.env,
     }
     env["VLLM_API_KEY"] = keys.client if plan.gateway.kind == "direct" else str(keys.engine)
-    env["NO_PROXY"] = env["no_proxy"] = no_proxy(environ)
+    env["NO_PROXY"] = env["no_proxy"] = proxy.merged(environ)
     _own_programs_first(env, engine.argv[0])
     host = plan.engine.url.removeprefix("http://").rpartition(":")[0]
     return ProcessSpec(
@@ -98,7 +98,7 @@ def _gateway(plan: Plan, paths: StackPaths, keys: Keys, tmp: str, environ: Mappi
     # not bytecode either: everything is compiled already but our own small file, beside which nothing is left
     env |= {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": tmp}
     env |= gateway_env(master_key=keys.master, client_key=keys.client, engine_key=keys.engine, host_url=gateway.url)
-    env["NO_PROXY"] = env["no_proxy"] = no_proxy(environ)
+    env["NO_PROXY"] = env["no_proxy"] = proxy.merged(environ)
     _own_programs_first(env, gateway.argv[0])
     return ProcessSpec(
         name="gateway", kind=ServiceKind.GATEWAY, argv=gateway.argv, env=env, cwd=paths.gateway_dir, log=paths.log("gateway"),

@@ -13,6 +13,7 @@ from stackctl import identity, runstate
 if TYPE_CHECKING:
     from stackctl.paths import StackPaths
 
+_LEAVES = 3.0  # seconds that a supervisor which has let go of everything gets to say so and leave
 _DIES = 5.0  # seconds that a killed supervisor's guards get to take their trees down
 
 
@@ -56,15 +57,11 @@ def stop(paths: StackPaths, *, immediate: bool = False, timeout: float = 30.0) -
 
 def _wait_until_free(paths: StackPaths, owner: identity.Identity | None, timeout: float) -> bool:
     deadline = time.monotonic() + timeout
-    while runstate.is_locked(paths) or (owner is not None and identity.alive(owner) and owner.pid != os.getpid()):
-        if not runstate.is_locked(paths) and _lives_on(paths, owner):
-            return True
+    while runstate.is_locked(paths):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.02)
-    return True
-
-
-def _lives_on(paths: StackPaths, owner: identity.Identity | None) -> bool:
-    """The stack has ended while its supervisor's process goes on (it prints, or is a test)."""
-    return owner is not None and runstate.signature(paths) is None
+    leaves = time.monotonic() + _LEAVES
+    while owner is not None and owner.pid != os.getpid() and identity.alive(owner) and time.monotonic() < leaves:
+        time.sleep(0.02)
+    return owner is None or not identity.alive(owner) or runstate.signature(paths) is None
