@@ -223,6 +223,13 @@ class Lock:
             os.ftruncate(self._handle, 0)
             os.pwrite(self._handle, words, 0)
 
+    def in_place(self) -> bool:
+        """Say whether the file that we hold is still the one that others would find."""
+        try:
+            return os.path.samestat(os.fstat(self._handle), os.lstat(self._path))
+        except OSError:
+            return False
+
     def release(self) -> None:
         """Give it back."""
         if self._handle >= 0:

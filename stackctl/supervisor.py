@@ -594,6 +594,9 @@ class Supervisor:
         if not self._dirty and now - self._checked_at >= _TICK_READY:
             self._checked_at = now
             self._dirty = _fingerprint(self._paths.state) != self._written
+            if not self._lock.in_place() and not self._stopping:
+                # Someone removed our directory: nobody could find, let alone stop, this stack any more.
+                self._fail(Ended(State.FAILED, reason=f"{self._paths.root} was removed while the stack ran"))
         if not self._dirty:
             return
         try:

@@ -53,14 +53,16 @@ def gateway(*flags: str, **more: Any) -> dict[str, Any]:
 class Stack:
     """One supervisor process; everything that it started is remembered by identity."""
 
-    def __init__(self, home: str, *services: dict[str, Any], name: str = "default", **policy: Any) -> None:
-        os.environ["STACKCTL_HOME"] = home
+    def __init__(
+        self, home: str, *services: dict[str, Any], name: str = "default", watch: bool = False, **policy: Any
+    ) -> None:
+        """Start it; with `watch`, only look at one that somebody else starts."""
         self.paths = StackPaths(name)
         self.services = services
         self.events: list[dict[str, Any]] = []
         self.seen: dict[tuple[int, int], identity.Identity] = {}
         self.popen = subprocess.Popen(
-            [sys.executable, "-I", DRIVER, name, json.dumps(services), json.dumps(policy)],
+            ["/bin/true"] if watch else [sys.executable, "-I", DRIVER, name, json.dumps(services), json.dumps(policy)],
             stdout=subprocess.PIPE,
             env={**os.environ, "STACKCTL_HOME": home},
             start_new_session=True,

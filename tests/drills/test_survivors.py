@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pty import openpty
 from typing import TYPE_CHECKING
 
 import pytest
@@ -154,6 +156,83 @@ def test_twenty_starts_at_once_make_one_stack(up: Callable[..., Stack]) -> None:
     assert len(winner.remember()) == 8
     assert winner.ask("engine", "/work", "POST").ok
     assert stop(winner.paths, timeout=20).clean
+
+
+def _replace(path: str, raw: bytes) -> None:
+    with open(path, "wb") as state:
+        state.write(raw)
+
+
+def _directory(path: str) -> None:
+    os.unlink(path)
+    os.mkdir(path)
+
+
+@pytest.mark.parametrize(
+    "corrupt",
+    [
+        pytest.param(lambda path: _replace(path, b""), id="empty"),
+        pytest.param(lambda path: _replace(path, b'{"schema": 1, "na'), id="cut off"),
+        pytest.param(lambda path: _replace(path, bytes(range(256))), id="binary"),
+        pytest.param(lambda path: _replace(path, b"[]"), id="another shape"),
+        pytest.param(os.unlink, id="removed"),
+        pytest.param(_directory, id="a directory"),
+    ],
+)
+def test_a_running_stack_whose_state_is_corrupted_repairs_it_and_is_stopped_all_the_same(
+    up: Callable[..., Stack], corrupt: Callable[[str], object]
+) -> None:
+    stack = up(engine(), gateway()).ready()
+    corrupt(stack.paths.state)
+    until(lambda: not os.path.isdir(stack.paths.state) or runstate.read(stack.paths), 3, "out of the way")
+    until(lambda: (found := runstate.read(stack.paths)) and found.plan_digest, 3, "written again")
+    corrupt(stack.paths.state)
+    assert stop(stack.paths, timeout=20).was_running
+    assert stack.left() == []
+    left = [name for name in os.listdir(stack.paths.root) if ".corrupt-" not in name]
+    assert sorted(left) == ["lock", "logs", "work"]
+
+
+def test_a_stack_whose_directory_is_removed_ends(up: Callable[..., Stack]) -> None:
+    stack = up(engine(), gateway()).ready()
+    shutil.rmtree(stack.paths.root)
+    assert stack.exit_code(10) == 1
+    assert "was removed while the stack ran" in stack.find("ended")[0]["reason"]
+    assert stack.left() == []
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_in_a_terminal_during_the_start(up: Callable[..., Stack], presses: int) -> None:
+    """Once: the prompt is back within the grace; twice: within two seconds."""
+    deaf = ("--load", "60", "--ignore-term", "api,core,worker")
+    services = [engine(*deaf, grace=3), gateway("--load", "60", grace=3)]
+    terminal, side = openpty()
+    popen = subprocess.Popen(
+        [sys.executable, "-I", "-c", CONTROLLED, sys.executable, "-I", DRIVER, "default", json.dumps(services)],
+        stdin=side, stdout=side, stderr=side, start_new_session=True,
+    )  # fmt: skip
+    os.close(side)
+    try:
+        stack = up(watch=True)
+        until(lambda: len(stack.remember()) == 8, 20, "both trees run")
+        began = time.monotonic()
+        os.write(terminal, b"\x03")
+        if presses == 2:
+            until(lambda: b'"Stopping"' in os.read(terminal, 65536), 5, "the first was heard")
+            began = time.monotonic()
+            os.write(terminal, b"\x03")
+        popen.wait(10)
+        took = time.monotonic() - began
+        assert took < (3 + 2 + 1 if presses == 1 else 2)
+        assert stack.left() == []
+        print(f"drill: {'^C' * presses} during start-up: prompt back after {took:.1f} s")
+    finally:
+        os.close(terminal)
+        popen.kill()
+        popen.wait()
+
+
+CONTROLLED = "import fcntl, os, sys, termios\nfcntl.ioctl(0, termios.TIOCSCTTY, 0)\nos.execv(sys.argv[1], sys.argv[1:])"
 
 
 def rounds_of_random_killing(up: Callable[..., Stack], rounds: int, seed: int) -> None:
