@@ -538,11 +538,8 @@ class Supervisor:
 
     def _notice_sleep(self) -> None:
         """A suspended laptop, or a stopped supervisor, is no failure: what was measured across the gap is void."""
-        monotonic, boot = _clocks()
-        late = monotonic - self._clocks[0] > _FROZEN
-        slept = (boot - self._clocks[1]) - (monotonic - self._clocks[0]) > _SLEPT
-        self._clocks = monotonic, boot
-        if late or slept:
+        before, self._clocks = self._clocks, _clocks()
+        if _gap(before, self._clocks):
             for run in self._runs:
                 run.generation += 1
                 run.before = None
@@ -627,6 +624,12 @@ def _clocks() -> tuple[float, float]:
     """Return the monotonic clock, which stands still while the machine sleeps, and the one that does not."""
     boot = time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
     return time.monotonic(), boot
+
+
+def _gap(before: tuple[float, float], now: tuple[float, float]) -> bool:
+    """Say whether the machine slept between two looks at both clocks, or this process itself was stopped."""
+    ran, passed = now[0] - before[0], now[1] - before[1]
+    return ran > _FROZEN or passed - ran > _SLEPT
 
 
 def _fingerprint(path: str) -> tuple[int, int, int] | None:

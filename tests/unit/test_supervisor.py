@@ -14,7 +14,7 @@ import pytest
 
 from stackctl import identity, runstate
 from stackctl.paths import StackPaths
-from stackctl.supervisor import stop
+from stackctl.supervisor import _gap, stop
 from tests.drills.harness import Stack, engine, free_port, gateway, stacks, until
 
 if TYPE_CHECKING:
@@ -209,3 +209,17 @@ def test_the_supervisor_is_small_and_idle(up: Callable[..., Stack]) -> None:
             resident += next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
     assert len(guards) == 2
     assert resident <= 50 * 1024
+
+
+@pytest.mark.parametrize(
+    ("ran", "passed", "gap"),
+    [
+        pytest.param(1.0, 1.0, False, id="an ordinary second"),
+        pytest.param(1.0, 1.2, False, id="a little drift"),
+        pytest.param(1.0, 28_800.0, True, id="a night in suspend"),
+        pytest.param(0.0, 3.0, True, id="a nap"),
+        pytest.param(60.0, 60.0, True, id="stopped by SIGSTOP, awake"),
+    ],
+)
+def test_the_two_clocks_tell_a_suspend_from_an_ordinary_second(ran: float, passed: float, gap: bool) -> None:
+    assert _gap((100.0, 5_000.0), (100.0 + ran, 5_000.0 + passed)) is gap
