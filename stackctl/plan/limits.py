@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from stackctl.config import EngineConfig
 
 EMBEDDED_WINDOW = 32768  # the checkpoint was trained for 8k; Claude Code's first request alone has 7.6k
-EMBEDDED_OUTPUT = 1024  # it rambles up to the limit, and Claude Code then asks again
+EMBEDDED_OUTPUT = 256  # it rambles up to the limit, at 25 tokens a second, and Claude Code then asks three times more
 OUTPUT_MAX = 32000  # what Claude Code asks for by itself when it does not know a model
 OUTPUT_UNKNOWN = 8192  # fits every window that an agent can work in
 

@@ -137,11 +137,14 @@ def test_a_real_claude_code_turn_by_env_alone(running: Running, claude_code: Pat
         cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     result = claude.Run(got.returncode, got.stdout, got.stderr, 0.0).result
-    assert got.returncode == 0, got.stdout + got.stderr
+    # The model rambles; when it reaches the output limit four times over, Claude Code calls that its only error.
+    # All else is one: a refused request, a retry that gave up, a parameter that the engine does not take.
+    assert result["api_error_status"] is None, got.stdout + got.stderr
+    assert (got.returncode, result.get("api_error")) in {(0, None), (1, "max_output_tokens")}, got.stdout + got.stderr
     usage = result["modelUsage"]["claude-local"]
     assert usage["contextWindow"] == 32768
     assert usage["inputTokens"] + usage["cacheReadInputTokens"] + usage["cacheCreationInputTokens"] > 1000
-    assert 0 < usage["outputTokens"] <= 1024 * result["num_turns"]
+    assert 0 < usage["outputTokens"] <= 256 * result["num_turns"]
     assert list(result["modelUsage"]) == ["claude-local"]
 
 
@@ -195,7 +198,7 @@ def test_down_leaves_nothing(running: Running) -> None:
     assert Path(tmp).is_dir()
     done = stackctl(running.home, "down")
     assert done.returncode == 0, done.stderr
-    assert [each for each in mine if each.is_running()] == []
+    assert [each for each in mine if each.is_running() and each.status() != psutil.STATUS_ZOMBIE] == []
     assert not any(listening(port) for port in running.ports)
     assert not Path(tmp).exists()
     left = {

@@ -171,16 +171,13 @@ def test_a_model_that_is_not_served_is_named(real_stack: Stack) -> None:
     assert "claude-opus-4-8" in answer.json["error"]["message"]
 
 
-@pytest.mark.parametrize("direct", [False, True], ids=["gateway", "direct"])
-def test_claude_code_takes_a_turn(real_stack: Stack, claude_code: Path, tmp_path: Path, direct: bool) -> None:
-    url, key, model = (
-        (real_stack.engine_url, real_stack.engine_key, stack.SERVED)
-        if direct
-        else (real_stack.url, real_stack.key, stack.ALIAS)
-    )
-    env = claude.client_env(url, key, model, window=stack.WINDOW, output_limit=stack.OUTPUT_LIMIT)
+def test_claude_code_takes_a_turn_straight_from_vllm(real_stack: Stack, claude_code: Path, tmp_path: Path) -> None:
+    model = stack.SERVED
+    env = claude.client_env(
+        real_stack.engine_url, real_stack.engine_key, model, window=stack.WINDOW, output_limit=32
+    )  # it rambles to its limit, and Claude Code asks again
     ended = claude.run(claude_code, "say hi", home=tmp_path / "home", cwd=tmp_path / "work", env=env, timeout=240)
-    usage = ended.result["modelUsage"][model]  # it may ramble to its limit; the exchange took place
+    usage = ended.result["modelUsage"][model]
     assert usage["contextWindow"] == stack.WINDOW
     assert usage["outputTokens"] > 0
     assert sum(usage[kind] for kind in ("inputTokens", "cacheReadInputTokens", "cacheCreationInputTokens")) > 1000

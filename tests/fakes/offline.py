@@ -133,7 +133,7 @@ def real(gateway_python: str, engine_python: str, model: str, claude: str) -> di
         ) as chain:
             asked = _exercise(chain)
             servers = _since(before)
-            env = client.client_env(chain.url, chain.key, stack.ALIAS, window=stack.WINDOW, output_limit=64)
+            env = client.client_env(chain.url, chain.key, stack.ALIAS, window=stack.WINDOW, output_limit=32)
             turn = client.run(Path(claude), "say hi", home=root / "home", cwd=root / "work", env=env, timeout=300)
         return {
             "asked": asked,

@@ -123,11 +123,32 @@ def test_an_api_key_beside_the_token_is_unset_and_said(home: StackPaths) -> None
     assert "sk-ant-theirs" not in got.stdout + got.stderr
 
 
-def test_what_does_not_run_is_said_on_stderr(home: StackPaths) -> None:
+def test_with_nothing_running_nothing_is_exported(home: StackPaths) -> None:
+    """The address of a dead gateway in a start-up file would break the client for everything else too."""
     give_key(home, "sk-stackctl-x")
     got = env()
-    assert got.returncode == 0
+    assert (got.returncode, got.stdout) == (4, "")
+    assert "is not running: nothing is exported" in got.stderr
+    assert "stackctl up -d" in got.stderr
+    assert "--planned" in got.stderr
+
+
+@pytest.mark.parametrize("key", ["", "sk-stackctl-x"])
+def test_a_start_up_file_can_have_it_without_a_word(home: StackPaths, key: str) -> None:
+    if key:
+        give_key(home, key)
+    got = env("--quiet")
+    assert (got.returncode, got.stdout, got.stderr) == (4, "", "")
+
+
+@pytest.mark.parametrize("asked", ["--planned", "-c"])
+def test_what_the_configuration_promises_is_there_for_the_asking(home: StackPaths, asked: str, tmp_path: Path) -> None:
+    give_key(home, "sk-stackctl-x")
+    (tmp_path / "mine.yaml").write_text("gateway: {port: 4567}\n")
+    got = env("-c", "mine.yaml", *([asked] if asked != "-c" else []))
+    assert got.returncode == 0, got.stderr
     assert "export ANTHROPIC_AUTH_TOKEN=sk-stackctl-x\n" in got.stdout
+    assert "export ANTHROPIC_BASE_URL=http://127.0.0.1:4567\n" in got.stdout
     assert "is not running" in got.stderr
     assert "not running" not in got.stdout
 
@@ -148,6 +169,46 @@ def test_mistakes_are_the_full_parsers(home: StackPaths) -> None:
     assert got.returncode == 2
     assert got.stdout == ""
     assert "--shel" in got.stderr
+
+
+def test_an_unknown_shell_is_answered_with_the_nearest(home: StackPaths) -> None:
+    give_key(home)
+    say_running(home)
+    got = env("--shell", "fsh")
+    assert (got.returncode, got.stdout) == (2, "")
+    assert "stackctl env --shell fish" in got.stderr
+
+
+@pytest.mark.parametrize(("given", "meant"), [("cluade", "claude"), ("codx", "codex"), ("qwen-code", "qwen")])
+def test_an_unknown_client_is_answered_with_the_nearest(home: StackPaths, given: str, meant: str) -> None:
+    give_key(home)
+    say_running(home)
+    got = env("--client", given)
+    assert (got.returncode, got.stdout) == (2, "")
+    assert f"did you mean {meant}?" in got.stderr
+
+
+def test_cursor_is_told_the_truth(home: StackPaths) -> None:
+    give_key(home)
+    say_running(home)
+    got = env("--client", "cursor")
+    assert (got.returncode, got.stdout) == (2, "")
+    assert "its own servers make the requests" in got.stderr
+    assert KEY not in got.stderr
+
+
+def test_a_settings_file_that_beats_the_shell_is_named(home: StackPaths, tmp_path: Path) -> None:
+    give_key(home)
+    say_running(home)
+    (tmp_path / "user" / ".claude").mkdir(parents=True)
+    settings = {"env": {"ANTHROPIC_BASE_URL": "https://other.example", "ANTHROPIC_AUTH_TOKEN": "sk-of-theirs"}}
+    (tmp_path / "user" / ".claude" / "settings.json").write_text(json.dumps(settings))
+    got = env(HOME=str(tmp_path / "user"))
+    assert got.returncode == 0
+    assert "settings.json sets ANTHROPIC_BASE_URL to https://other.example" in got.stderr
+    assert "settings.json sets ANTHROPIC_AUTH_TOKEN\n" in got.stderr
+    assert "sk-of-theirs" not in got.stdout + got.stderr
+    assert "launch claude` beats both" in got.stderr
 
 
 def test_a_hostile_name_is_refused(home: StackPaths) -> None:
@@ -171,15 +232,24 @@ def test_an_unreadable_key_is_an_error_not_a_missing_one(home: StackPaths) -> No
 
 
 @pytest.mark.parametrize("value", ["a\nb", "a\0b", "\x1b[2J", "\x7f"])
-def test_control_characters_are_never_exported(value: str) -> None:
+@pytest.mark.parametrize("kind", shell.SHELLS)
+def test_control_characters_are_never_exported(kind: str, value: str) -> None:
     with pytest.raises(StackError, match="control character"):
-        shell.exports({"A": value})
+        shell.lines(kind, [("set", "A", value)])
 
 
 @pytest.mark.parametrize("name", ["", "A B", "1A", "A=B", "$(x)", "Ä"])
 def test_names_that_no_shell_knows_are_refused(name: str) -> None:
     with pytest.raises(StackError, match="not a name"):
         shell.exports({name: "x"})
+    with pytest.raises(StackError, match="not a name"):
+        shell.lines("fish", [("copy", "A", name)])
+
+
+def test_the_real_model_is_named_beside_the_honest_alias() -> None:
+    made = claude.environment({**CLIENT, "served": "Qwen/Qwen3-Coder-30B"}, "k", {})
+    assert made["ANTHROPIC_CUSTOM_MODEL_OPTION"] == "claude-local"
+    assert "Qwen/Qwen3-Coder-30B" in made["ANTHROPIC_CUSTOM_MODEL_OPTION_DESCRIPTION"]
 
 
 def test_without_a_window_none_is_claimed() -> None:

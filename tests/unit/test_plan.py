@@ -41,7 +41,7 @@ def test_nothing_named_serves_the_embedded_model_with_a_window_that_claude_code_
     assert value(got.engine.argv, "--model") == "/models/embedded"
     assert value(got.engine.argv, "--max-model-len") == "32768"
     assert got.engine.window == 32768
-    assert got.output_limit == 1024
+    assert got.output_limit == 256
     assert "--enforce-eager" in got.engine.argv
 
 
