@@ -1,52 +1,96 @@
-"""The environment that makes Claude Code talk to a stack. Light: `stackctl env` loads it.
+"""Claude Code. Light: `stackctl env` loads it.
 
 Each variable was tried with Claude Code 2.1.330 (2.1.197 ignores CLAUDE_CODE_MAX_CONTEXT_TOKENS).
 """
 
 from __future__ import annotations
 
+from stackctl.clients import proxy
+from stackctl.clients.types import Client, Start
+
 TYPE_CHECKING = False  # without the cost of importing typing
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-CONFLICTS = ("ANTHROPIC_API_KEY",)  # beside the token, Claude Code sends both and warns of a conflict
 TOKEN = "ANTHROPIC_AUTH_TOKEN"  # noqa: S105 - a variable's name
+SWITCHES = (  # each makes Claude Code ignore ANTHROPIC_BASE_URL (the list is in its own program, 2.1.330)
+    "CLAUDE_CODE_USE_BEDROCK",
+    "CLAUDE_CODE_USE_VERTEX",
+    "CLAUDE_CODE_USE_FOUNDRY",
+    "CLAUDE_CODE_USE_MANTLE",
+    "CLAUDE_CODE_USE_ANTHROPIC_AWS",
+    "CLAUDE_CODE_USE_ANTHROPIC_GOOGLE_CLOUD",
+    "CLAUDE_CODE_USE_GATEWAY",
+)
+REMOVED = (
+    "ANTHROPIC_API_KEY",  # beside the token, Claude Code sends both and warns of a conflict
+    "ANTHROPIC_SMALL_FAST_MODEL",  # the old name of the background model: the gateway does not serve it
+    "ANTHROPIC_UNIX_SOCKET",  # goes before the base URL
+    *SWITCHES,
+)
+TIERS = ("OPUS", "SONNET", "HAIKU", "FABLE")
+DENIED = ("WebSearch",)  # a tool that runs on Anthropic's servers: vLLM answers 400, LiteLLM drops it in silence
 
 
-def environment(client: Mapping[str, object], key: str | None, environ: Mapping[str, str]) -> dict[str, str]:
+def environment(
+    facts: Mapping[str, object], key: str | None, environ: Mapping[str, str], private: str = ""
+) -> dict[str, str]:
     """The variables, by name.
 
-    `client` are the ClientFacts of the stack as a mapping (`url`, `model`, `window` and `output_limit` in tokens,
+    `facts` are the ClientFacts of the stack as a mapping (`url`, `model`, `window` and `output_limit` in tokens,
     `timeout` in seconds); `environ` is the user's own environment, whose NO_PROXY is added to. Without a `key`
-    there is no token among them.
+    there is no token among them. `private` is not used: no variable refers to a file.
     """
-    model = str(client["model"])
-    env = {"ANTHROPIC_BASE_URL": str(client["url"])}  # without /v1: Claude Code adds it
+    del private
+    model = str(facts["model"])
+    real = str(facts.get("served") or "") or model
+    env = {"ANTHROPIC_BASE_URL": str(facts["url"])}  # without /v1: Claude Code adds it
     if key is not None:
         env[TOKEN] = key
     env["ANTHROPIC_MODEL"] = model
-    for tier in ("OPUS", "SONNET", "HAIKU", "FABLE"):  # background work asks for these names
+    for tier in TIERS:  # background work asks for these names
         env[f"ANTHROPIC_DEFAULT_{tier}_MODEL"] = model
     env["CLAUDE_CODE_SUBAGENT_MODEL"] = model
-    if client.get("window"):
-        env["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] = str(client["window"])  # else it believes in 200k or 1M
-    env["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] = str(client["output_limit"])  # else 32000, refused by small windows
+    env["ANTHROPIC_CUSTOM_MODEL_OPTION"] = model  # the row of /model, which says what really answers
+    env["ANTHROPIC_CUSTOM_MODEL_OPTION_NAME"] = model
+    env["ANTHROPIC_CUSTOM_MODEL_OPTION_DESCRIPTION"] = f"{real} on your own stack"
+    if facts.get("window"):
+        env["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] = str(facts["window"])  # else it believes in 200k or 1M
+    env["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] = str(facts["output_limit"])  # else 32000, refused by small windows
     env["CLAUDE_CODE_ATTRIBUTION_HEADER"] = "0"  # it changes with each prompt and defeats the prefix cache
     env["CLAUDE_CODE_TOTAL_TOKENS_REMINDER"] = "off"  # likewise
     env["CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC"] = "1"
     env["CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY"] = "1"  # /model lists what the gateway serves
-    env["API_TIMEOUT_MS"] = str(1000 * int(str(client.get("timeout") or 600)))
+    env["API_TIMEOUT_MS"] = str(1000 * int(str(facts.get("timeout") or 600)))
     env["API_FORCE_IDLE_TIMEOUT"] = "0"  # a local model may think in silence for minutes
-    merged = no_proxy(environ)
-    return env | {"NO_PROXY": merged, "no_proxy": merged}
+    without = proxy.merged(environ, str(facts.get("host") or ""))
+    return env | {"NO_PROXY": without, "no_proxy": without}
 
 
-def no_proxy(environ: Mapping[str, str]) -> str:
-    """What stands in NO_PROXY and no_proxy, and loopback."""
-    entries: dict[str, None] = {}
-    for variable in ("NO_PROXY", "no_proxy"):
-        for entry in environ.get(variable, "").split(","):
-            if entry.strip():
-                entries[entry.strip()] = None
-    return ",".join({**entries, **dict.fromkeys(LOOPBACK)})
+def settings(variables: Mapping[str, str], emptied: Sequence[str] = ()) -> dict[str, Any]:
+    """A settings fragment with the same effect; it also takes away the tool that no local model can serve.
+
+    `emptied` are variables that another settings file sets and that must not count: an empty value wins over it.
+    """
+    return {"env": {**variables, **dict.fromkeys(emptied, "")}, "permissions": {"deny": list(DENIED)}}
+
+
+def start(facts: Mapping[str, object], variables: Mapping[str, str], arguments: Sequence[str], private: str) -> Start:
+    """`--settings FILE`, which outranks the user's, the project's and the local settings."""
+    from stackctl.clients import claude_start
+
+    return claude_start.start(facts, variables, arguments, private)
+
+
+CLIENT = Client(
+    name="claude",
+    title="Claude Code",
+    program="claude",
+    install="npm install -g @anthropic-ai/claude-code",
+    oldest=(2, 1, 0),
+    key_variable=TOKEN,
+    environment=environment,
+    start=start,
+    removed=REMOVED,
+)

@@ -1,31 +1,64 @@
-"""`stackctl env`: exports for Claude Code of the stack that runs, or of the one that the configuration describes.
+"""`stackctl env`: the environment of a client, in the words of the shell that asks.
 
-Light: with a stack running nothing but `json` is imported beyond the start of Python (see tests/bench).
+Light: with a stack running nothing but `json` is imported beyond the start of Python (see tests/bench), and with none
+running even less. It stands in shell start-up files, so without a running stack it exports nothing: the address of a
+dead gateway would break the client for everything else. `--planned` (or a configuration named with `-c`, or a person who
+reads it on a terminal) asks for what the configuration promises.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 
-from stackctl import files, identity, keys_file, names, output, shell
-from stackctl.clients import claude
-from stackctl.errors import NotRunningError
-from stackctl.paths import StackPaths
+from stackctl import clients, files, identity, keys_file, names, output, shell
+from stackctl.errors import NOT_RUNNING, ConfigError, NotRunningError
+from stackctl.paths import StackPaths, home
 
 TYPE_CHECKING = False  # without the cost of importing typing
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
+
+    from stackctl.clients.types import Client
+    from stackctl.config import Flags
+    from stackctl.shell import Change
+
+_VALUES = {
+    "-c": "config", "--config": "config", "--name": "name", "--shell": "shell", "--client": "client", "--url": "url",
+    "--key-file": "key_file",
+}  # fmt: skip
+_SWITCHES = {"--unset": "unset", "--planned": "planned", "-q": "quiet", "--quiet": "quiet"}
 
 
 class Request:
     """What was asked for on the command line."""
 
-    __slots__ = ("config", "name")
+    __slots__ = ("client", "config", "key_file", "name", "planned", "quiet", "shell", "unset", "url")
 
-    def __init__(self, config: str | None = None, name: str | None = None) -> None:
+    def __init__(
+        self,
+        config: str | None = None,
+        name: str | None = None,
+        *,
+        shell: str | None = None,
+        client: str | None = None,
+        url: str | None = None,
+        key_file: str | None = None,
+        unset: bool = False,
+        planned: bool = False,
+        quiet: bool = False,
+    ) -> None:
         self.config = config
         self.name = name
+        self.shell = shell
+        self.client = client
+        self.url = url
+        self.key_file = key_file
+        self.unset = unset
+        self.planned = planned
+        self.quiet = quiet
 
 
 def parse(arguments: list[str]) -> Request | None:
@@ -34,40 +67,115 @@ def parse(arguments: list[str]) -> Request | None:
     rest = iter(arguments)
     for argument in rest:
         option, equals, value = argument.partition("=")
-        if option not in {"-c", "--config", "--name"}:
+        if argument in _SWITCHES:
+            setattr(request, _SWITCHES[argument], True)
+            continue
+        if option not in _VALUES:
             return None
         given = value if equals else next(rest, None)
         if given is None:
             return None
-        if option == "--name":
-            request.name = given
-        else:
-            request.config = given
+        setattr(request, _VALUES[option], given)
     return request
 
 
 def run(request: Request) -> output.Outcome:
-    """Print the exports alone on stdout; notes go to stderr.
+    """Print the environment alone on stdout; notes go to stderr.
 
-    Raises NotRunningError (exit code 4) when the stack has never been up, so that there is no key to print.
+    Raises NotRunningError (exit code 4) when no stack runs or there is no key yet, ConfigError (2) for a shell, client or
+    address that cannot be used.
     """
+    kind = _format(request)
+    _any_bytes()
+    if request.unset:
+        return _unset(kind)
+    found = _facts(request)
+    if found is None:
+        return output.Outcome(NOT_RUNNING)
+    facts, key, lines = found
+    if (request.client or "claude") == clients.CURSOR:
+        from stackctl.clients import cursor
+
+        return output.Outcome(lines=cursor.explain(facts))
+    client = clients.get(request.client or "claude")
+    private = _private(client, request)
+    environ = os.environ
+    variables = client.environment(facts, key, environ, private)
+    if client.files is not None:
+        write_private(client.files(facts, environ, private))
+    lines += _warnings(client, facts, variables)
+    return output.Outcome(
+        lines=() if request.quiet else [f"stackctl: {line}" for line in lines],
+        stdout=_printed(kind, client, variables),
+    )
+
+
+def _format(request: Request) -> str:
+    if request.shell is None:
+        from stackctl.shell import detect
+
+        return detect.shell()
+    if request.shell not in shell.FORMATS:
+        from difflib import get_close_matches
+
+        near = get_close_matches(request.shell, shell.FORMATS, n=1)
+        raise ConfigError(
+            f"--shell {request.shell} is not known; it is one of {', '.join(shell.FORMATS)}",
+            remedy=f"stackctl env --shell {near[0] if near else 'sh'}",
+        )
+    return request.shell
+
+
+def _any_bytes() -> None:
+    """A NO_PROXY that is not UTF-8 must come out as it went in."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="surrogateescape")
+
+
+def _unset(kind: str) -> output.Outcome:
+    from stackctl.clients import proxy
+    from stackctl.shell import undo
+
+    if kind not in shell.SHELLS:
+        raise ConfigError(f"--unset is for a shell, not for {kind}", remedy="stackctl env --unset")
+    changes = undo.undone(os.environ, dict.fromkeys(proxy.NAMES, proxy.trimmed))
+    return output.Outcome(
+        lines=() if changes else ["stackctl: nothing in this shell's environment is from `stackctl env`"],
+        stdout=shell.lines(kind, changes),
+    )
+
+
+def _facts(request: Request) -> tuple[dict[str, Any], str, list[str]] | None:
+    """What a client must know, the key, and what is to be said; None for `--quiet` with nothing running."""
+    if request.url is not None:
+        from stackctl.clients import elsewhere
+
+        return elsewhere.facts(request.url, request.key_file, os.environ)
+    if request.key_file is not None:
+        raise ConfigError("--key-file goes with --url", remedy="stackctl env --url http://BOX:4000 --key-file FILE")
     paths = StackPaths(names.stack_name(request.name, request.config, os.environ))
     key = keys_file.read(paths)
+    named = "" if paths.name == names.DEFAULT_NAME else f" --name {paths.name}"
     if key is None:
-        raise NotRunningError(f"the stack `{paths.name}` has never been up: there is no key yet", remedy="stackctl up")
-    client = running_client(paths)
-    lines: list[str] = []
-    if client is None:
-        client = _configured(request)
-        lines.append(
-            f"stackctl: the stack `{paths.name}` is not running; these are the exports of its configuration (stackctl up starts it)"
+        if request.quiet:
+            return None
+        raise NotRunningError(
+            f"the stack `{paths.name}` has never been up: there is no key yet", remedy=f"stackctl up{named}"
         )
-    variables = claude.environment(client, key, os.environ)
-    conflicts = tuple(name for name in claude.CONFLICTS if name in os.environ)
-    lines += [
-        f"stackctl: {name} is set as well and would be sent beside the token; it is unset here" for name in conflicts
-    ]
-    return output.Outcome(lines=lines, stdout=shell.exports(variables, conflicts))
+    facts = running_client(paths)
+    if facts is not None:
+        return facts, key, []
+    if not (request.planned or request.config or output.stdout_is_terminal()):
+        if request.quiet:
+            return None
+        raise NotRunningError(
+            f"the stack `{paths.name}` is not running: nothing is exported",
+            remedy=f"stackctl up -d{named}   (or, for what its configuration promises: stackctl env{named} --planned)",
+        )
+    note = f"the stack `{paths.name}` is not running; this is what its configuration promises (stackctl up starts it)"
+    from stackctl.config import Flags
+
+    return configured(Flags(config=request.config, name=request.name)), key, [note]
 
 
 def running_client(paths: StackPaths) -> dict[str, Any] | None:
@@ -84,11 +192,82 @@ def running_client(paths: StackPaths) -> dict[str, Any] | None:
     return None
 
 
-def _configured(request: Request) -> dict[str, Any]:
+def configured(flags: Flags) -> dict[str, Any]:
     """The ClientFacts that the configuration promises."""
     from dataclasses import asdict
 
     from stackctl import planning
-    from stackctl.config import Flags
 
-    return asdict(planning.client_facts(Flags(config=request.config, name=request.name)))
+    return asdict(planning.client_facts(flags))
+
+
+def private_dir(paths: StackPaths) -> str:
+    """Where the private files of clients stand: in the stack's temporary directory, which `down` removes."""
+    from stackctl import runstate
+
+    return os.path.join(runstate.tmp_path(paths), "clients")
+
+
+def _private(client: Client, request: Request) -> str:
+    """The directory for the client's private files; empty for a client without any."""
+    if client.files is None:
+        return ""
+    if request.url is not None:
+        return os.path.join(home(), "clients")
+    return private_dir(StackPaths(names.stack_name(request.name, request.config, os.environ)))
+
+
+def write_private(contents: Mapping[str, str]) -> None:
+    """Write the private files of a client, mode 0600."""
+    for path, text in contents.items():
+        files.private_dir(os.path.dirname(path))
+        files.write_private(path, text)
+
+
+def _warnings(client: Client, facts: dict[str, Any], variables: dict[str, str]) -> list[str]:
+    if client.name == "claude":
+        from stackctl.clients import conflicts
+
+        found = [
+            *conflicts.in_environment(os.environ),
+            *conflicts.in_settings(variables, os.environ, os.getcwd()),
+        ]
+        lines = [f"{each.where} {each.what}" for each in found]
+        if any(each.beats_env for each in found):
+            lines.append("a settings file beats the shell; `stackctl launch claude` beats both")
+        return lines
+    if client.name == "codex":
+        from stackctl.clients import codex
+
+        words = " ".join(_quoted(word) for word in codex.overrides(facts))
+        return ["Codex takes no provider from the environment; `stackctl launch codex` does it all, or: codex " + words]
+    return []
+
+
+def _quoted(word: str) -> str:
+    from stackctl.shell import posix
+
+    return posix.quote(word)
+
+
+def _printed(kind: str, client: Client, variables: dict[str, str]) -> str:
+    removed = [name for name in client.removed if name in os.environ]
+    if kind in shell.SHELLS:
+        from stackctl.shell import undo
+
+        changes: list[Change] = [("unset", name, "") for name in removed]
+        changes += [("set", name, value) for name, value in variables.items()]
+        return shell.lines(kind, undo.recorded(changes, os.environ))
+    from stackctl.shell import documents
+
+    if kind == "dotenv":
+        return documents.dotenv(variables)
+    if kind == "json":
+        return documents.as_json(variables, removed)
+    if client.name != "claude":
+        raise ConfigError(
+            f"--shell claude-settings is for Claude Code, not for {client.title}", remedy="stackctl env --shell json"
+        )
+    from stackctl.clients import claude
+
+    return documents.claude_settings(claude.settings(variables))

@@ -1,0 +1,99 @@
+"""OpenCode: its whole configuration can come by one variable, which is merged over the user's files. Tried with 1.18.33."""
+
+from __future__ import annotations
+
+import json
+
+from stackctl.clients import proxy
+from stackctl.clients.types import Client, Start
+from stackctl.errors import ConfigError
+
+TYPE_CHECKING = False  # without the cost of importing typing
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+KEY = "STACKCTL_OPENCODE_KEY"
+CONFIG = "OPENCODE_CONFIG_CONTENT"
+PROVIDER = "stackctl"
+
+
+def environment(
+    facts: Mapping[str, object], key: str | None, environ: Mapping[str, str], private: str = ""
+) -> dict[str, str]:
+    """The variables. Raises ConfigError when the user's own OPENCODE_CONFIG_CONTENT is not JSON."""
+    del private
+    without = proxy.merged(environ, str(facts.get("host") or ""))
+    own = _own(environ)
+    return {
+        **({} if key is None else {KEY: key}),
+        CONFIG: json.dumps(_merged(own, config(facts)), separators=(",", ":")),
+        "OPENCODE_DISABLE_AUTOUPDATE": "1",
+        "OPENCODE_DISABLE_MODELS_FETCH": "1",  # models.dev: the one model that counts is named here
+        "NO_PROXY": without,
+        "no_proxy": without,
+    }
+
+
+def config(facts: Mapping[str, object]) -> dict[str, Any]:
+    """The provider, its one model with its true limits, and that model for everything. The key is only referred to."""
+    model = str(facts["served"] or facts["model"])
+    row: dict[str, Any] = {"name": f"{model} on your own stack", "tool_call": True, "attachment": False}
+    if facts.get("window"):
+        row["limit"] = {"context": facts["window"], "output": facts["output_limit"]}
+    provider = {
+        "npm": "@ai-sdk/openai-compatible",  # built into OpenCode: nothing is downloaded
+        "name": "stackctl",
+        "options": {
+            "baseURL": f"{facts['url']}/v1",
+            "apiKey": f"{{env:{KEY}}}",
+            "timeout": 1000 * int(str(facts.get("timeout") or 600)),
+        },
+        "models": {model: row},
+    }
+    name = f"{PROVIDER}/{model}"
+    return {"provider": {PROVIDER: provider}, "model": name, "small_model": name, "share": "disabled"}
+
+
+def _own(environ: Mapping[str, str]) -> dict[str, Any]:
+    text = environ.get(CONFIG, "")
+    if not text:
+        return {}
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ConfigError(f"${CONFIG} in your environment is not a JSON object", remedy=f"unset {CONFIG}")
+    return found
+
+
+def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    result = dict(old)
+    for key, value in new.items():
+        below = result.get(key)
+        result[key] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return result
+
+
+def start(facts: Mapping[str, object], variables: Mapping[str, str], arguments: Sequence[str], private: str) -> Start:
+    """Nothing is added to the command line."""
+    del variables, private
+    notes = [
+        f"your {word} wins over {PROVIDER}/{facts['served']}"
+        for word in arguments
+        if word in {"-m", "--model"} or word.startswith("--model=")
+    ]
+    return Start(arguments, notes=notes)
+
+
+CLIENT = Client(
+    name="opencode",
+    title="OpenCode",
+    program="opencode",
+    install="npm install -g opencode-ai",
+    oldest=(1, 0),
+    key_variable=KEY,
+    environment=environment,
+    start=start,
+)
