@@ -177,6 +177,7 @@ def _start(service: Service, now: float) -> Outcome:
     began = replace(
         service,
         state=State.STARTING,
+        why="",
         starts=(*service.starts, now),
         attempts=service.attempts + 1,
         progress_at=now,
