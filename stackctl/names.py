@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT_NAME = "default"
-LOCAL_FILE = "stack.yaml"
 _CHARS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 
 
@@ -33,15 +32,10 @@ def config_file(named: str | None, environ: Mapping[str, str]) -> str | None:
         if not os.path.isfile(named):
             raise ConfigError(f"there is no configuration file {named}", remedy="check the path given with --config")
         return os.path.abspath(named)
-    for candidate in (os.path.abspath(LOCAL_FILE), os.path.join(paths.config_dir(), LOCAL_FILE)):
+    for candidate in (os.path.abspath(paths.LOCAL_FILE), os.path.join(paths.config_dir(), paths.LOCAL_FILE)):
         if os.path.isfile(candidate):
             return candidate
     return None
-
-
-def is_users_own(path: str) -> bool:
-    """Whether `path` is the user's own configuration (always trusted), not one found in a working directory."""
-    return path == os.path.join(paths.config_dir(), LOCAL_FILE)
 
 
 def stack_name(flag: str | None, named: str | None, environ: Mapping[str, str]) -> str:

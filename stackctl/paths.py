@@ -7,7 +7,7 @@ can be put elsewhere with `$STACKCTL_ENVS`, so that many stacks and test runs sh
 
 import os
 
-NAME_CHARS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
+LOCAL_FILE = "stack.yaml"  # of a working directory, and of the user's configuration directory
 
 
 def _xdg(variable: str, default: str) -> str:

@@ -6,7 +6,7 @@ named with `--config`, or that is the user's own, is used; any other only once i
 
 import os
 
-from stackctl import files, names, paths
+from stackctl import files, paths
 from stackctl.errors import ConfigError
 
 LIMIT = 256 * 1024  # bytes; the largest sensible stack.yaml is a few kilobytes
@@ -18,7 +18,7 @@ def content(path: str, *, named: bool) -> bytes:
     Raises ConfigError when it cannot be read, is too large, or is neither named, the user's own, nor trusted.
     """
     raw = _read(path)
-    if named or names.is_users_own(path) or _digest(raw) in _trusted():
+    if named or path == os.path.join(paths.config_dir(), paths.LOCAL_FILE) or _digest(raw) in _trusted():
         return raw
     raise ConfigError(
         f"{path} was found in the working directory and is not trusted: a stack.yaml can run programs and redirect prompts",

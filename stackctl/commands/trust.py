@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from stackctl import names
+from stackctl import paths
 from stackctl import trust as trusting
 from stackctl.errors import ConfigError
 from stackctl.output import Outcome
@@ -12,7 +12,7 @@ from stackctl.output import Outcome
 
 def run(path: str | None) -> Outcome:
     """Trust the content of `path` (./stack.yaml). Raises ConfigError when there is no such file."""
-    target = os.path.abspath(path or names.LOCAL_FILE)
+    target = os.path.abspath(path or paths.LOCAL_FILE)
     if not os.path.isfile(target):
         raise ConfigError(
             f"there is no file {target}", remedy="go to the directory of the stack.yaml, or name the file"
