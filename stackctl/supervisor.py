@@ -340,6 +340,8 @@ class Supervisor:
             run.child = child = process.spawn(run.spec, run_id=run.mark)
         except StackError as error:
             run.child = None
+            # A guard that was killed before its first word may have started the service already.
+            survivors.kill(mark=run.mark, log=os.path.realpath(run.spec.log))
             self._feed(run, transitions.SpawnFailed(error.message))
             return
         record = run.record
@@ -512,11 +514,12 @@ class Supervisor:
 
     def _leave_nothing(self) -> None:
         """Whatever happened: no process, no temporary file, no state. Guards kill when their lifeline closes."""
-        stuck = False
         for run in self._runs:
             if run.child is not None:
-                stuck = not run.child.close() or stuck
+                run.child.close()
                 run.child = None
+        log = os.path.realpath(self._paths.logs) + os.sep
+        _, stuck = survivors.kill(mark=runstate.mark_of(self._paths), log=log)
         if not stuck:
             runstate.remove_tmp(self._paths)
             runstate.clear(self._paths)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stackctl import identity, runstate
+from stackctl import identity, process, runstate, survivors
+from stackctl.model import ClientFacts, Probe, ProcessSpec, ServiceKind, State
 from stackctl.paths import StackPaths
-from stackctl.supervisor import _gap, stop
+from stackctl.supervisor import Supervisor, _gap, stop
 from tests.drills.harness import Stack, engine, free_port, gateway, stacks, until
 
 if TYPE_CHECKING:
@@ -209,6 +210,32 @@ def test_the_supervisor_is_small_and_idle(up: Callable[..., Stack]) -> None:
             resident += next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
     assert len(guards) == 2
     assert resident <= 50 * 1024
+
+
+def test_a_guard_killed_before_its_first_word_leaves_no_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by a hundred rounds of random killing: the service ran, and nobody had been told its pid."""
+    guard = tmp_path / "guard.py"
+    guard.write_text(
+        "import os, sys\nos.posix_spawnp(sys.argv[4], sys.argv[4:], os.environ, setpgroup=0)\nos.kill(os.getpid(), 9)\n"
+    )
+    monkeypatch.setattr(process, "GUARD", str(guard))
+    monkeypatch.setenv("STACKCTL_HOME", str(tmp_path / "home"))
+    paths = StackPaths("default")
+    spec = ProcessSpec(
+        "engine", ServiceKind.ENGINE, ("/bin/sleep", "60"), {"PATH": os.environ["PATH"]}, str(tmp_path),
+        paths.log("engine"), "127.0.0.1", 1, Probe("http://127.0.0.1:1/"),
+    )  # fmt: skip
+
+    def never() -> ClientFacts:
+        raise AssertionError
+
+    ended = Supervisor(paths, "d", [spec], gateway_url="", on_event=lambda _event: None, verify=never).run()
+    assert ended.state is State.FAILED
+    assert "its guard did not start" in ended.reason
+    assert survivors.find(mark=runstate.mark_of(paths), log=os.path.realpath(paths.logs) + os.sep) == []
+    assert sorted(os.listdir(paths.root)) == ["lock", "logs"]
 
 
 @pytest.mark.parametrize(
