@@ -42,6 +42,10 @@ test: check
 	$(BIN)/coverage run -m pytest -q -m "$(MARKS)" tests/drills tests/e2e
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report --skip-covered | tail -n 3
 
+bench: $(STAMP)
+	$(BIN)/python tests/bench/env_start.py
+	$(BIN)/python tests/bench/ready.py
+
 examples: $(STAMP)
 	STACKCTL_HOME=$(CURDIR)/build/none $(BIN)/python -m tests.examples
 

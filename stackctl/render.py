@@ -21,6 +21,7 @@ CONFIG_FILE = "litellm_config.yaml"
 AUTH_FILE = "stackctl_auth.py"
 TEMPLATE = "litellm_config.yaml.j2"
 AUTH = "stackctl_auth.user_api_key_auth"
+LIMITS = "stackctl_auth.limits"
 
 
 def render(plan: Plan) -> tuple[RenderedFile, ...]:
@@ -110,6 +111,11 @@ def _check(text: str, where: str, plan: Plan) -> None:
     if general.get("custom_auth") != AUTH:
         raise ConfigError(
             "the template drops general_settings.custom_auth: anybody's key would be the admin's", remedy=fix
+        )
+    settings = data.get("litellm_settings")
+    if LIMITS not in (settings.get("callbacks") or [] if isinstance(settings, dict) else []):
+        raise ConfigError(
+            f"the template drops litellm_settings.callbacks: [{LIMITS}]: long answers would be refused", remedy=fix
         )
     for name, params in found.items():
         key = params.get("api_key")

@@ -36,7 +36,9 @@ def main() -> None:
                 subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "STACKCTL_HOME": home})
                 times[name].append(time.perf_counter() - began)
     medians = {name: statistics.median(each) * 1000 for name, each in times.items()}
-    print(f"stackctl env {medians['env']:.1f} ms, bare interpreter {medians['bare']:.1f} ms, ratio {medians['env'] / medians['bare']:.2f}")
+    print(
+        f"stackctl env {medians['env']:.1f} ms, bare interpreter {medians['bare']:.1f} ms, ratio {medians['env'] / medians['bare']:.2f}"
+    )
 
 
 if __name__ == "__main__":

@@ -75,6 +75,7 @@ BROKEN: dict[str, tuple[Callable[[], str], str]] = {
     ),
     "no master key": (lambda: shipped().replace("os.environ/LITELLM_MASTER_KEY", "sk-1234"), "master_key"),
     "no authentication": (lambda: shipped().replace("custom_auth:", "other_auth:"), "custom_auth"),
+    "no limits": (lambda: shipped().replace("callbacks:", "success_callback:"), "callbacks"),
     "a key in the file": (lambda: shipped().replace("{{ model.api_key | yaml }}", "sk-secret"), "a key into the file"),
 }
 
