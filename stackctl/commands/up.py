@@ -56,12 +56,37 @@ def run(flags: Flags, *, detach: bool, dry_run: bool, yes: bool, as_json: bool) 
     already = _already_running(prepared, as_json=as_json)
     if already is not None:
         return already
+    return _start(_made_ready(prepared, flags, yes=yes), detach=detach, as_json=as_json)
+
+
+def start_detached(flags: Flags, *, yes: bool) -> ClientFacts:
+    """Start the stack in the background for another command; return what a client must know. Raises as `run` does."""
+    _end_on_signals()
+    prepared = _made_ready(planning.prepare(flags), flags, yes=yes)
+    order = _order(prepared)
+    found: list[ClientFacts] = []
+    try:
+        ended = starting.detached(order, starting.Narrator(order.specs, found.append))
+    except AlreadyRunning as other:
+        client = runstate.await_ready(prepared.paths, START_SECONDS)
+        if client is None:
+            raise StackError(
+                f"the stack `{prepared.paths.name}` was being started and failed", remedy="stackctl up"
+            ) from other
+        return client
+    if ended is not None:
+        raise starting.failure(ended, order.specs, prepared.plan.engine.name)
+    return found[0]
+
+
+def _made_ready(prepared: Prepared, flags: Flags, *, yes: bool) -> Prepared:
+    """All that comes before the start: a model is settled, the machine checked, programs and weights are on disk."""
     prepared = _proposed(prepared, flags, yes=yes)
     _greet(prepared)
     fail_on(preflight.run(prepared))
     prepared = _installed(prepared, yes=yes)
     _fetch_model(prepared)
-    return _start(prepared, detach=detach, as_json=as_json)
+    return prepared
 
 
 def _end_on_signals() -> None:
