@@ -1,6 +1,6 @@
 # make up     sets everything up, starts the stack, verifies it and prints its exports (ARGS="--model ..." is passed on)
 # make test   sets everything up and passes every test;  make check: lint, types and unit tests only
-# make drills / make bench / make lock / make clean
+# make drills / make bench / make clients-doc / make lock / make clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +8,7 @@ STAMP := $(VENV)/.stamp
 MARKS ?= not slow
 
 .DELETE_ON_ERROR:
-.PHONY: up test check lint types unit drills bench examples lock clean
+.PHONY: up test check lint types unit drills bench examples clients-doc lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -48,6 +48,9 @@ bench: $(STAMP)
 
 examples: $(STAMP)
 	STACKCTL_HOME=$(CURDIR)/build/none $(BIN)/python -m tests.examples
+
+clients-doc: $(STAMP)
+	STACKCTL_WRITE_CLIENTS_DOC=1 $(BIN)/pytest -q tests/e2e/test_clients_launch.py
 
 lock: $(STAMP)
 	$(BIN)/uv pip compile pyproject.toml requirements/dev.in --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 --upgrade --quiet -o requirements/dev.txt

@@ -89,6 +89,12 @@ CLIENT = Client(
     program="claude",
     install="npm install -g @anthropic-ai/claude-code",
     oldest=(2, 1, 0),
+    limits=(
+        (
+            (2, 1, 325),
+            "believes in a window of 200k tokens or more and will not compact in time: 2.1.325 is the first that takes ours",
+        ),
+    ),
     key_variable=TOKEN,
     environment=environment,
     start=start,

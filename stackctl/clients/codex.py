@@ -45,6 +45,7 @@ def overrides(facts: Mapping[str, object]) -> list[str]:
         f"model_providers.{PROVIDER}={{{inline}}}",
         'web_search="disabled"',  # it would run on OpenAI's servers
         "check_for_update_on_startup=false",
+        "analytics.enabled=false",
     ]
     if facts.get("window"):
         given.append(f"model_context_window={facts['window']}")

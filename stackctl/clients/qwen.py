@@ -67,6 +67,7 @@ def settings(facts: Mapping[str, object], below: Mapping[str, Any]) -> dict[str,
         "security": {**_section(below, "security"), "auth": {"selectedType": "openai"}},
         "model": {**_section(below, "model"), "name": model},
         "modelProviders": {"openai": [row]},
+        "privacy": {**_section(below, "privacy"), "usageStatisticsEnabled": False},  # else it reports to its makers
         "general": {**_section(below, "general"), "enableAutoUpdate": False},
     }
 

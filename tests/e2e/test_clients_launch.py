@@ -1,0 +1,263 @@
+"""Real clients, each by one word: `launch` starts the stack, the client edits a file through real LiteLLM, in a hostile HOME.
+
+docs/CLIENTS.md is written by this run (`make clients-doc`); without that, the run checks that it still tells the truth.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.fakes import clients
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+STACKCTL = Path(sys.executable).with_name("stackctl")
+ROOT = Path(__file__).resolve().parents[2]
+DOC = ROOT / "docs" / "CLIENTS.md"
+WRITE = "STACKCTL_WRITE_CLIENTS_DOC"
+WINDOW, OUTPUT = 65536, 16384
+MODEL = "scripted-coder"
+
+
+class Elsewhere:
+    """A listener that stands for the world: whoever connects was not sent to our gateway."""
+
+    def __init__(self) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.visits: list[bytes] = []
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                visitor, _ = self._socket.accept()
+            except OSError:
+                return
+            with visitor:
+                visitor.settimeout(2)
+                try:
+                    self.visits.append(visitor.recv(200))
+                except OSError:
+                    self.visits.append(b"")
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@dataclass
+class Place:
+    """A stack that is not up yet, and where each client works."""
+
+    root: Path
+    config: Path
+    record: Path
+    rows: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def state(self) -> Path:
+        return self.root / "state"
+
+    def work(self, row: clients.Row) -> Path:
+        return self.root / "work" / row.id
+
+    def run(self, *arguments: str, env: dict[str, str], cwd: Path, timeout: float = 120, stdin: str = "") -> subprocess.CompletedProcess[str]:  # fmt: skip
+        return subprocess.run(
+            [str(STACKCTL), *arguments], env={"STACKCTL_HOME": str(self.state), **env}, cwd=cwd, input=stdin,
+            capture_output=True, text=True, timeout=timeout, check=False,
+        )  # fmt: skip
+
+    def asked(self, mark: str) -> list[dict[str, Any]]:
+        """The requests for an answer that hold `mark`."""
+        lines = self.record.read_text().splitlines() if self.record.exists() else []
+        found = [json.loads(line) for line in lines if mark in line]
+        return [each for each in found if each["method"] == "POST" and "count_tokens" not in each["path"]]
+
+
+def _ports() -> tuple[int, int]:
+    with socket.socket() as one, socket.socket() as two:
+        one.bind(("127.0.0.1", 0))
+        two.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1]), int(two.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, gateway_python: str) -> Iterator[Place]:
+    root = tmp_path_factory.mktemp("clients")
+    made = Place(root, root / "stack.yaml", root / "record.jsonl")
+    turns = []
+    for row in clients.ROWS:
+        made.work(row).mkdir(parents=True)
+        turns += clients.turns(row, row.id, str(made.work(row) / "hello.py"))
+    turns.append({"when": {"last": "wait-for-ever"}, "reply": [{"text": "Wait"}, {"silence": 60.0}, {"text": "ed."}]})
+    (root / "turns.json").write_text(json.dumps({"turns": turns}))
+    engine, gateway = _ports()
+    command = [sys.executable, str(ROOT / "tests" / "fakes" / "engine.py"), "--fake-script", str(root / "turns.json"), "--fake-record", str(made.record)]  # fmt: skip
+    made.config.write_text(json.dumps({
+        "engines": {"main": {"model": MODEL, "command": command, "port": engine, "max_model_len": WINDOW,
+                             "args": {"enable-auto-tool-choice": True, "tool-call-parser": "hermes"}}},
+        "gateway": {"port": gateway, "python": gateway_python},
+    }))  # fmt: skip
+    try:
+        yield made
+    finally:
+        made.run("down", env={"PATH": os.environ["PATH"]}, cwd=root)
+
+
+def hostile(home: Path, work: Path, url: str) -> dict[str, str]:
+    """A HOME whose every file sends the clients elsewhere, and the environment that goes with it."""
+    files = {
+        ".claude/settings.json": json.dumps({
+            "env": {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_AUTH_TOKEN": "sk-theirs", "ANTHROPIC_API_KEY": "sk-ant-theirs",
+                    "CLAUDE_CODE_USE_BEDROCK": "1", "ANTHROPIC_BEDROCK_BASE_URL": url},
+            "permissions": {"allow": ["Bash(ls:*)"]},
+        }),
+        ".codex/config.toml": f'model = "gpt-5"\nmodel_provider = "other"\n[model_providers.other]\nname = "other"\nbase_url = "{url}/v1"\nwire_api = "responses"\n',
+        ".config/opencode/opencode.json": json.dumps({"$schema": "https://opencode.ai/config.json", "model": "other/x", "provider": {"other": {"npm": "@ai-sdk/openai-compatible", "options": {"baseURL": f"{url}/v1"}, "models": {"x": {}}}}}),
+        ".qwen/settings.json": json.dumps({"$version": 4, "security": {"auth": {"selectedType": "anthropic"}}, "model": {"name": "x"}}),
+        ".bashrc": f"export ANTHROPIC_BASE_URL={url}\n",
+        "notes.txt": "mine\n",
+    }  # fmt: skip
+    for name, text in files.items():
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text(text)
+    (work / ".claude").mkdir(parents=True, exist_ok=True)
+    (work / ".claude" / "settings.local.json").write_text(json.dumps({"env": {"ANTHROPIC_MODEL": "claude-opus-4-8"}}))
+    proxies = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"), url)
+    return {
+        **proxies,
+        "NO_PROXY": "corp.example",
+        "ANTHROPIC_API_KEY": "sk-ant-shell",
+        "ANTHROPIC_BASE_URL": url,
+        "CLAUDE_CODE_USE_VERTEX": "1",
+        "OPENAI_BASE_URL": url,
+        "OPENAI_API_KEY": "sk-openai-theirs",
+        "OPENAI_MODEL": "gpt-5",
+    }
+
+
+@pytest.mark.parametrize("row", clients.ROWS, ids=lambda row: row.id)
+def test_a_client_edits_a_file_by_one_word(place: Place, row: clients.Row, tmp_path: Path) -> None:
+    path = clients.path_of(row)
+    work, home, tmp = place.work(row), tmp_path / "home", tmp_path / "tmp"
+    tmp.mkdir()
+    home.mkdir()
+    (work / "hello.py").write_text(clients.BEFORE)
+    elsewhere = Elsewhere()
+    trap = hostile(home, work, elsewhere.url)
+    kept = {each: each.read_bytes() for each in home.rglob("*") if each.is_file()}
+    before = clients.fingerprint(home, row.own)
+    first = not (place.state / "stacks").exists()
+    environ = {**trap, "PATH": path, "HOME": str(home), "TMPDIR": str(tmp), "DISABLE_AUTOUPDATER": "1", "TERM": "dumb"}
+    task = f"Change the greeting in {work / 'hello.py'} ({row.id})"
+    began = time.monotonic()
+    done = place.run(
+        "launch", row.name, "--yes", "-c", str(place.config), "--", *row.arguments(task), env=environ, cwd=work
+    )
+    seconds = time.monotonic() - began
+    elsewhere.close()
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert (work / "hello.py").read_text() == clients.AFTER, said
+    if first:
+        assert "ready: a real token came through the gateway" in done.stderr
+    # it was our gateway that answered, under the engine's own name, and nobody else was asked over http
+    asked = place.asked(row.id)
+    assert len(asked) >= 3
+    assert {each["body"]["model"] for each in asked} == {MODEL}
+    strangers = [each for each in elsewhere.visits if not each.startswith(b"CONNECT")]
+    assert strangers == []
+    # what was in the way is said, and no key is
+    assert "HTTP_PROXY, and NO_PROXY does not except loopback" in done.stderr
+    if row.name == "claude":
+        for what in ("settings.json sets ANTHROPIC_BASE_URL", "settings.local.json sets ANTHROPIC_MODEL", "sets CLAUDE_CODE_USE_VERTEX", ".bashrc line 1"):  # fmt: skip
+            assert what in done.stderr
+    key = (place.state / "stacks" / "default" / "client.key").read_text().strip()
+    for secret in (key, "sk-theirs", "sk-ant-theirs", "sk-ant-shell"):
+        assert secret not in said
+    # nothing of the user's has changed, nothing of ours is in HOME or in the temporary directory
+    assert clients.fingerprint(home, row.own) == before
+    assert {each: each.read_bytes() for each in kept} == kept
+    assert not [each for each in tmp.rglob("*") if "stackctl" in each.name]
+    assert _held(home, key) == []
+    place.rows.append(measured(row, done.stdout, home, asked, elsewhere.visits))
+    print(f"{row.id}: {seconds:.1f} s, {len(asked)} requests; {place.rows[-1]}")
+
+
+def _held(home: Path, key: str) -> list[str]:
+    """Files below HOME in which the client has left the key."""
+    return [
+        each.relative_to(home).as_posix()
+        for each in home.rglob("*")
+        if each.is_file() and key.encode() in each.read_bytes()
+    ]
+
+
+def measured(
+    row: clients.Row, out: str, home: Path, asked: list[dict[str, Any]], visits: list[bytes]
+) -> dict[str, str]:
+    """One row of the table, from what was seen."""
+    window = "not reported"
+    if row.name == "claude":
+        usage = json.loads(out)["modelUsage"]
+        assert set(usage) == {"claude-local"}
+        window = str(usage["claude-local"]["contextWindow"])
+    elif row.name == "codex":
+        text = "".join(each.read_text() for each in (home / ".codex" / "sessions").rglob("*.jsonl"))
+        found = set(re.findall(r'"model_context_window":(\d+)', text))
+        window = ", ".join(sorted(found))
+        assert found == {str(WINDOW * 95 // 100)}, "Codex keeps 5 % of the window for itself"
+    limits = {each["body"].get("max_tokens") or each["body"].get("max_output_tokens") for each in asked}
+    assert max(limits) <= OUTPUT
+    hosts = {each.split()[1].decode() for each in visits if each.startswith(b"CONNECT")}
+    return {
+        "client": {"claude": "Claude Code", "codex": "Codex", "opencode": "OpenCode", "qwen": "Qwen Code"}[row.name],
+        "version": row.version,
+        "edits": "yes",  # else this is not reached
+        "protocol": ", ".join(sorted({each["path"] for each in asked})),
+        "window": window,
+        "limit": ", ".join(sorted(map(str, limits))),
+        "elsewhere": ", ".join(sorted(hosts)) or "nobody",
+    }
+
+
+def table(rows: list[dict[str, str]]) -> str:
+    head = ["Client", "Version", "Two tool calls edit a file", "Protocol at the engine", "Window it works with", "Output limit it sends", "Who else it tried to reach"]  # fmt: skip
+    lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
+    keys = ("client", "version", "edits", "protocol", "window", "limit", "elsewhere")
+    lines += [f"| {' | '.join(row[key] for key in keys)} |" for row in rows]
+    return "\n".join(lines)
+
+
+def test_the_table_in_the_docs_is_what_was_just_measured(place: Place) -> None:
+    if os.environ.get(WRITE):
+        assert len(place.rows) == len(clients.ROWS), "the table is only written by a run of all clients"
+        text = DOC.read_text()
+        head, begin, rest = text.partition("<!-- table -->\n")
+        _, end, tail = rest.partition("<!-- /table -->")
+        DOC.write_text(f"{head}{begin}{table(place.rows)}\n{end}{tail}")
+    shown = {cells[:-1]: set(cells[-1].split(", ")) for cells in map(_cells, DOC.read_text().splitlines()) if cells}
+    for line in table(place.rows).splitlines():
+        *facts, reached = _cells(line)
+        assert tuple(facts) in shown, f"docs/CLIENTS.md is out of date (make clients-doc): {line}"
+        new = set(reached.split(", ")) - shown[tuple(facts)] - {"nobody"}  # a fetch in the background may not happen
+        assert not new, f"docs/CLIENTS.md does not say that {facts[0]} reaches for {new} (make clients-doc)"
+
+
+def _cells(line: str) -> tuple[str, ...]:
+    return tuple(cell.strip() for cell in line.strip("|").split("|")) if line.startswith("|") else ()
