@@ -116,6 +116,24 @@ def down(
 
 
 @app.command()
+def restart(
+    *,
+    config: ConfigOption = None,
+    name: NameOption = None,
+    model: ModelOption = None,
+    gateway: GatewayOption = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")] = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Stop the stack and start it again in the background, on what the configuration says now."""
+    from stackctl.commands import restart as command
+
+    flags = _flags(config, name, model, gateway)
+    _end(lambda: command.run(flags, yes=yes, as_json=as_json), debug=debug, as_json=as_json)
+
+
+@app.command()
 def status(
     *, config: ConfigOption = None, name: NameOption = None, as_json: JsonOption = False, debug: DebugOption = False
 ) -> None:

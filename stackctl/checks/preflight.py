@@ -165,22 +165,31 @@ def gpu(prepared: Prepared) -> Iterator[Finding]:
 def model(prepared: Prepared) -> Iterator[Finding]:
     """A model on disk is whole, its window is as long as asked, and it does not want to run its own code."""
     engine = prepared.plan.engine
-    if not engine.managed or not fetch.is_local(engine.model) or prepared.loaded.engine.command:
-        return
-    directory = os.path.abspath(os.path.expanduser(engine.model))
-    fetch.check_local(directory)
+    if engine.managed and fetch.is_local(engine.model) and not prepared.loaded.engine.command:
+        directory = os.path.abspath(os.path.expanduser(engine.model))
+        fetch.check_local(directory)
+        yield from on_disk(prepared, directory)
+
+
+def on_disk(prepared: Prepared, directory: str) -> Iterator[Finding]:
+    """What the files of a model say against the plan, before vLLM says it a minute later."""
+    engine = prepared.plan.engine
     facts = checkpoint.read(directory)
     most = facts.max_positions
     if most and engine.window and engine.window > most and "hf-overrides" not in prepared.loaded.engine.args:
         yield Finding(
-            "model.window", Status.FAIL, f"max_model_len is {engine.window} tokens and the model was made for {most}",
+            "model.window",
+            Status.FAIL,
+            f"max_model_len is {engine.window} tokens and the model was made for {most}",
             remedy=f"set max_model_len: {most}, or auto",
-        )  # fmt: skip
+        )
     if facts.needs_remote_code and not prepared.loaded.engine.trust_remote_code:
         yield Finding(
-            "model.code", Status.FAIL, f"{engine.model} brings its own Python code, which vLLM would run",
+            "model.code",
+            Status.FAIL,
+            f"{engine.model} brings its own Python code, which vLLM would run",
             remedy=f"read that code; if you trust it: engines.{engine.name}.trust_remote_code: true",
-        )  # fmt: skip
+        )
 
 
 def parsers(prepared: Prepared) -> Iterator[Finding]:
@@ -219,14 +228,8 @@ MACHINE: tuple[Callable[[Prepared], Iterator[Finding]], ...] = (
 TOOLS: tuple[Callable[[Prepared], Iterator[Finding]], ...] = (versions, parsers)
 
 
-def run(prepared: Prepared) -> list[Finding]:
-    """All findings that are not fine, cheap enough to be asked twice: before anything is downloaded, and after.
-
-    Raises PreflightError where a check itself cannot go on.
-    """
-    return [
-        finding
-        for check in (*MACHINE, *TOOLS)
-        for finding in check(prepared)
-        if finding.status in {Status.FAIL, Status.WARN}
-    ]
+def run(
+    prepared: Prepared, checks: tuple[Callable[[Prepared], Iterator[Finding]], ...] = (*MACHINE, *TOOLS)
+) -> list[Finding]:
+    """All findings that are not fine. Raises PreflightError where a check itself cannot go on."""
+    return [finding for check in checks for finding in check(prepared) if finding.status in {Status.FAIL, Status.WARN}]

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stackctl import (
     fetch,
@@ -33,9 +33,9 @@ from stackctl.supervisor import AlreadyRunning
 from stackctl.verify import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from stackctl.model import ClientFacts
+    from stackctl.model import ClientFacts, Finding
     from stackctl.planning import Prepared
 
 START_SECONDS = 24 * 3600.0  # how long a second `up` watches the first one start: that one judges by progress
@@ -107,7 +107,7 @@ def _already_running(prepared: Prepared, *, as_json: bool) -> Outcome | None:
     if state.plan_digest != prepared.plan.digest:
         raise StackError(
             f"the stack `{prepared.paths.name}` already runs, with another plan than this one",
-            remedy="stackctl down, then up; or give this one a name of its own: --name NAME",
+            remedy="stackctl restart, for this plan; or give it a stack of its own: --name NAME",
         )
     output.note(f"stackctl: the stack `{prepared.paths.name}` already runs ({state.gateway_url})")
     client = runstate.await_ready(prepared.paths, START_SECONDS)
@@ -156,6 +156,8 @@ def _installed(prepared: Prepared, *, yes: bool) -> Prepared:
     if not missing:
         return prepared
     for tool in missing:
+        if tool.source != "managed":
+            toolchain.install(tool, on_progress=output.note)  # says what is missing there: it is not ours to change
         fail_on(toolchain.requirements(tool.kind, prepared.host.accelerator, prepared.host))
     names = " and ".join(f"{tool.package} {tool.version}" for tool in missing)
     if not output.ask(
@@ -166,7 +168,7 @@ def _installed(prepared: Prepared, *, yes: bool) -> Prepared:
     for tool in missing:
         toolchain.install(tool, on_progress=_progress("engine" if tool.kind is ServiceKind.ENGINE else "gateway"))
     prepared = planning.decide(prepared.loaded, prepared.host)
-    fail_on(preflight.run(prepared))
+    fail_on(preflight.run(prepared, preflight.TOOLS))
     return prepared
 
 
@@ -186,11 +188,13 @@ def _fetch_model(prepared: Prepared) -> None:
         assert engine.toolchain is not None  # noqa: S101 - a managed engine without `command` has one
         fetch.embedded(engine.toolchain, on_progress=progress)
     elif not fetch.is_local(engine.model):
-        fetch.model(engine.model, revision=config.revision, on_progress=lambda at: progress(at.text))
+        directory = fetch.model(engine.model, revision=config.revision, on_progress=lambda at: progress(at.text))
+        fail_on(preflight.on_disk(prepared, directory))
 
 
-def fail_on(findings: Any) -> None:
+def fail_on(found: Iterable[Finding]) -> None:
     """Print the warnings among findings; raise PreflightError for the first failure, with the others as evidence."""
+    findings = list(found)
     failed = [each for each in findings if each.status is Status.FAIL]
     for each in findings:
         if each.status is Status.WARN:
