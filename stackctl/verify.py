@@ -36,7 +36,10 @@ def verify(target: Target) -> ClientFacts:
     headers = {"Authorization": f"Bearer {target.client_key}", "anthropic-version": "2023-06-01"}
     answer = probe.request(Probe(f"{client.url}/v1/messages", "POST", headers, body, TOKEN_SECONDS))
     if not answer.ok or _tokens(answer.body) < 1:
-        raise StackError(f"the gateway is up, but no token comes through it: {_said(answer.error, answer.body)}", remedy="read the end of both logs")
+        raise StackError(
+            f"the gateway is up, but no token comes through it: {_said(answer.error, answer.body)}",
+            remedy="stackctl logs",
+        )
     return replace(client, window=_window(target) or client.window)
 
 
