@@ -7,6 +7,8 @@ import sys
 
 from stackctl.errors import FAILED, InterruptedByUser, StackError
 
+_METER_SECONDS = 10.0
+
 TYPE_CHECKING = False  # without the cost of importing typing
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -101,8 +103,22 @@ def data(text: str) -> None:
 
 def note(text: str) -> None:
     """Write one line to stderr, for people."""
+    _Meter.clear()
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
+
+
+class _Meter:
+    """The last line of a terminal, while it shows how far something is."""
+
+    shown = False
+    last = float("-inf")
+
+    @classmethod
+    def clear(cls) -> None:
+        if cls.shown:
+            sys.stderr.write("\r\x1b[K")
+            cls.shown = False
 
 
 def warn(text: str) -> None:
@@ -135,6 +151,25 @@ def failure(error: StackError, *, as_json: bool = False) -> None:
 def step(who: str, text: str, seconds: float) -> None:
     """One line of progress: how long it has taken so far, which service, what it does."""
     note(f"{_paint(f'{seconds:6.1f}s', '2')}  {who:<8} {text}")
+
+
+def meter(who: str, text: str, seconds: float) -> None:
+    """Progress that replaces itself on a terminal; elsewhere a line every ten seconds."""
+    if sys.stderr.isatty():
+        _Meter.clear()
+        sys.stderr.write(f"{_paint(f'{seconds:6.1f}s', '2')}  {who:<8} {text}"[: _width()])
+        sys.stderr.flush()
+        _Meter.shown = True
+    elif seconds - _Meter.last >= _METER_SECONDS or seconds < _Meter.last:
+        _Meter.last = seconds
+        step(who, text, seconds)
+
+
+def _width() -> int:
+    """Columns that a line may fill without wrapping, colour codes included."""
+    import shutil
+
+    return shutil.get_terminal_size().columns + (8 if _paint("", "2") else -1)
 
 
 def ask(question: str, *, assume: bool) -> bool:

@@ -40,7 +40,13 @@ def verify(target: Target) -> ClientFacts:
             f"the gateway is up, but no token comes through it: {_said(answer.error, answer.body)}",
             remedy="stackctl logs",
         )
-    return replace(client, window=_window(target) or client.window)
+    window = _window(target) or client.window
+    # the plan could not know a window that the engine chose by itself
+    return replace(
+        client,
+        window=window,
+        output_limit=min(client.output_limit, max(1, window // 4)) if window else client.output_limit,
+    )
 
 
 def _said(error: str, body: bytes) -> str:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from stackctl.model import ClientFacts, Finding
     from stackctl.planning import Prepared
 
+AGENT_WINDOW = 16384  # tokens; less is no room for an agent (vllm#44576, jan#8108)
 START_SECONDS = 24 * 3600.0  # how long a second `up` watches the first one start: that one judges by progress
 
 
@@ -188,7 +189,13 @@ def _fetch_model(prepared: Prepared) -> None:
         assert engine.toolchain is not None  # noqa: S101 - a managed engine without `command` has one
         fetch.embedded(engine.toolchain, on_progress=progress)
     elif not fetch.is_local(engine.model):
-        directory = fetch.model(engine.model, revision=config.revision, on_progress=lambda at: progress(at.text))
+        began = time.monotonic()
+        directory = fetch.model(
+            engine.model,
+            revision=config.revision,
+            on_progress=lambda at: output.meter("model", at.text, time.monotonic() - began),
+        )
+        progress(f"{engine.model} is on disk")
         fail_on(preflight.on_disk(prepared, directory))
 
 
@@ -212,6 +219,8 @@ def _start(prepared: Prepared, *, detach: bool, as_json: bool) -> Outcome:
     order = _order(prepared)
 
     def ready(client: ClientFacts) -> None:
+        if client.window and client.window < AGENT_WINDOW and plan.engine.model != EMBEDDED:
+            output.warn(f"the window is {client.window:,} tokens: an agent's first request alone has 8,000 to 25,000")
         if as_json:
             output.data(json.dumps({"schema": 1, "data": {"client": asdict(client)}}) + "\n")
         else:
