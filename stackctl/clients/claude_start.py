@@ -6,7 +6,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from stackctl.clients import claude, conflicts
+from stackctl.clients import claude, conflicts, proxy
 from stackctl.clients.types import Start
 from stackctl.errors import ConfigError
 
@@ -21,6 +21,7 @@ def start(facts: Mapping[str, object], variables: Mapping[str, str], arguments: 
     own, rest = _settings_of(arguments)
     emptied = [name for name in conflicts.settings_names(os.environ, os.getcwd()) if name in claude.REMOVED]
     content = claude.settings(variables, emptied)
+    content["env"] |= _no_proxy(variables)
     notes = []
     if own is not None:
         theirs = _read(own)
@@ -34,6 +35,12 @@ def start(facts: Mapping[str, object], variables: Mapping[str, str], arguments: 
         notes.append(_about_model(model, facts))
     path = os.path.join(private, FILE)
     return Start(("--settings", path, *rest), {path: json.dumps(content, indent=1) + "\n"}, notes)
+
+
+def _no_proxy(variables: Mapping[str, str]) -> dict[str, str]:
+    """NO_PROXY with what settings files say: ours would else take their exceptions away."""
+    theirs = ",".join(conflicts.settings_values(os.environ, os.getcwd(), proxy.NAMES))
+    return dict.fromkeys(proxy.NAMES, proxy.merged({"NO_PROXY": variables["NO_PROXY"], "no_proxy": theirs}))
 
 
 def _about_model(model: str, facts: Mapping[str, object]) -> str:

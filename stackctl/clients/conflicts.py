@@ -61,6 +61,12 @@ def settings_names(environ: Mapping[str, str], cwd: str) -> set[str]:
     return {name for path, _ in settings_files(environ, cwd) for name in _env_of(path)}
 
 
+def settings_values(environ: Mapping[str, str], cwd: str, names: tuple[str, ...]) -> list[str]:
+    """What the settings files set these variables to."""
+    found = [_env_of(path) for path, _ in settings_files(environ, cwd)]
+    return [str(each[name]) for each in found for name in names if name in each]
+
+
 def in_settings(variables: Mapping[str, str], environ: Mapping[str, str], cwd: str) -> list[Conflict]:
     """Settings files whose `env` says something else than `variables`: it beats the shell."""
     found = []
@@ -214,6 +220,6 @@ def _text(path: str) -> str:
 
 def _shown(name: str, value: str) -> str:
     """` to VALUE`, unless it may be a secret."""
-    if any(word in name for word in _SECRET) or "@" in value or not value.isprintable():
+    if any(word in name.replace("TOKENS", "") for word in _SECRET) or "@" in value or not value.isprintable():
         return ""
     return f" to {value[:80]}"

@@ -15,20 +15,18 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stackctl import identity, shell
+from stackctl import identity, runstate, shell
 from stackctl.errors import ConfigError, StackError
 from stackctl.paths import StackPaths
 from stackctl.shell import detect, documents, undo
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 POSIX = [name for name in ("dash", "bash", "zsh", "sh") if shutil.which(name)]
 HOSTILE = ["", "'", '"', "''", "a'b\"c", "$HOME", "$(id)", "`id`", "\\", "a\\", "\\'", "!x", "~", "=ls", "a=~:b", "*", "{a,b}", "é \u2018x\u2019 \u6f22", "%s", "-n", " a ", "#c", "a;b", "a&b|c<d>e", "${X}"]  # fmt: skip
 QUOTES = "'\u2018\u2019\u201a\u201b"
-TEXT = st.text(
-    st.characters(codec="utf-8", exclude_characters=[*map(chr, range(32)), "\x7f"]), max_size=40
-)
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters=[*map(chr, range(32)), "\x7f"]), max_size=40)
 CLIENT = {"url": "http://127.0.0.1:4000", "model": "claude-local", "served": "m", "window": 32768, "output_limit": 1024}
 DUMP = "import json,os; print(json.dumps(dict(os.environ)))"
 
@@ -159,7 +157,7 @@ def test_a_dotenv_file_is_the_same_to_node_and_to_a_shell(tmp_path: Path) -> Non
 
 
 @pytest.fixture
-def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StackPaths:
+def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StackPaths]:
     monkeypatch.setenv("STACKCTL_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     paths = StackPaths("default")
@@ -168,7 +166,8 @@ def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StackPaths:
     me = identity.mine()
     state = {"schema": 1, "boot_id": me.boot_id, "supervisor": {"pid": me.pid, "start_ticks": me.start_ticks}, "client": CLIENT}  # fmt: skip
     Path(paths.state).write_text(json.dumps(state))
-    return paths
+    yield paths
+    runstate.remove_tmp(paths)
 
 
 def session(program: str, steps: Sequence[str], environ: dict[str, str], argv0: str = "") -> list[dict[str, str]]:

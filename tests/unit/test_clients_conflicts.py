@@ -1,0 +1,157 @@
+"""What stands in the way is named: which file, which variable, which value wins; and nothing that is harmless."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from stackctl.clients import claude, claude_start, conflicts, proxy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FACTS = {"url": "http://127.0.0.1:4000", "model": "claude-local", "served": "m", "window": 32768, "output_limit": 1024}
+OURS = claude.environment(FACTS, "sk-ours", {})
+
+
+@pytest.fixture
+def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    home = tmp_path / "user"
+    (home / ".claude").mkdir(parents=True)
+    (tmp_path / "work" / ".claude").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setattr(conflicts, "_MANAGED", (str(tmp_path / "managed"),))
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("CLAUDE_CONFIG_DIR", raising=False)
+    return home
+
+
+def settings(path: Path, **env: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"env": env}))
+
+
+def said(user: Path) -> list[str]:
+    found = conflicts.in_settings(OURS, {"HOME": str(user)}, str(user.parent / "work"))
+    return [f"{each.where.removeprefix(str(user.parent))} {each.what}" for each in found]
+
+
+def test_every_kind_of_settings_file_is_looked_at_and_only_managed_ones_beat_launch(user: Path) -> None:
+    work = user.parent / "work" / ".claude"
+    settings(user / ".claude" / "settings.json", ANTHROPIC_BASE_URL="https://a.example")
+    settings(work / "settings.json", ANTHROPIC_MODEL="opus")
+    settings(work / "settings.local.json", CLAUDE_CODE_USE_BEDROCK="1")
+    settings(user.parent / "managed" / "managed-settings.json", ANTHROPIC_AUTH_TOKEN="sk-boss")
+    settings(user.parent / "managed" / "managed-settings.d" / "10-x.json", CLAUDE_CODE_MAX_CONTEXT_TOKENS=5)
+    assert said(user) == [
+        "/user/.claude/settings.json sets ANTHROPIC_BASE_URL to https://a.example",
+        "/work/.claude/settings.json sets ANTHROPIC_MODEL to opus",
+        "/work/.claude/settings.local.json sets CLAUDE_CODE_USE_BEDROCK to 1",
+        "/managed/managed-settings.json sets ANTHROPIC_AUTH_TOKEN",
+        "/managed/managed-settings.d/10-x.json sets CLAUDE_CODE_MAX_CONTEXT_TOKENS to 5",
+    ]
+    found = conflicts.in_settings(OURS, {"HOME": str(user)}, str(user.parent / "work"))
+    assert [each.beats_launch for each in found] == [False, False, False, True, True]
+
+
+def test_what_says_the_same_or_is_off_is_no_conflict(user: Path) -> None:
+    settings(
+        user / ".claude" / "settings.json",
+        ANTHROPIC_BASE_URL=OURS["ANTHROPIC_BASE_URL"], CLAUDE_CODE_USE_BEDROCK="0", NO_PROXY="127.0.0.1,corp", MINE="x",
+    )  # fmt: skip
+    assert said(user) == []
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"env": []}', '{"env": null}', '"env"', '{"env": {"A": {}}}'])
+def test_a_file_that_makes_no_sense_is_claude_codes_to_complain_about(user: Path, text: str) -> None:
+    (user / ".claude" / "settings.json").write_text(text)
+    assert said(user) == []
+
+
+def test_a_value_that_may_be_a_secret_is_not_shown(user: Path) -> None:
+    settings(
+        user / ".claude" / "settings.json",
+        ANTHROPIC_API_KEY="sk-1", ANTHROPIC_BASE_URL="https://me:pass@a.example", ANTHROPIC_MODEL="a\x1b[2Jb",
+    )  # fmt: skip
+    assert all(each.endswith(("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "ANTHROPIC_MODEL")) for each in said(user))
+    assert len(said(user)) == 3
+
+
+def test_the_config_directory_can_be_elsewhere(user: Path) -> None:
+    settings(user.parent / "own" / "settings.json", ANTHROPIC_MODEL="opus")
+    found = conflicts.in_settings(OURS, {"HOME": str(user), "CLAUDE_CONFIG_DIR": str(user.parent / "own")}, "/")
+    assert [each.where for each in found] == [str(user.parent / "own" / "settings.json")]
+
+
+def test_launch_takes_away_what_a_settings_file_adds_and_keeps_its_proxy_exceptions(user: Path) -> None:
+    settings(user / ".claude" / "settings.json", ANTHROPIC_API_KEY="sk-1", CLAUDE_CODE_USE_VERTEX="1", NO_PROXY="corp")
+    made = claude_start.start(FACTS, OURS, [], "/private")
+    (content,) = made.files.values()
+    env = json.loads(content)["env"]
+    assert (env["ANTHROPIC_API_KEY"], env["CLAUDE_CODE_USE_VERTEX"]) == ("", "")
+    assert env["NO_PROXY"] == env["no_proxy"] == "127.0.0.1,localhost,::1,corp"
+    assert "CLAUDE_CODE_USE_BEDROCK" not in env
+
+
+def test_the_shells_own_variables(user: Path) -> None:
+    found = conflicts.in_environment({"ANTHROPIC_API_KEY": "sk-1", "CLAUDE_CODE_USE_FOUNDRY": "true", "ALL_PROXY": "socks5://x"})  # fmt: skip
+    assert [each.what.split(",")[0] for each in found] == ["sets ANTHROPIC_API_KEY", "sets CLAUDE_CODE_USE_FOUNDRY", "sets ALL_PROXY"]  # fmt: skip
+    assert conflicts.in_environment({"CLAUDE_CODE_USE_VERTEX": "0", "ANTHROPIC_API_KEY": ""}) == []
+
+
+@pytest.mark.parametrize("value", ["127.0.0.1", "*", "corp, 127.0.0.1"])
+def test_a_proxy_that_is_told_of_loopback_is_no_conflict(value: str) -> None:
+    assert proxy.in_the_way({"HTTP_PROXY": "http://p", "no_proxy": value}) == ""
+    assert proxy.in_the_way({"HTTP_PROXY": "http://p", "no_proxy": "corp"}) == "HTTP_PROXY"
+
+
+def elsewhere(user: Path, **environ: str) -> list[str]:
+    found = conflicts.elsewhere(OURS, {"HOME": str(user), **environ}, str(user.parent / "work"))
+    return [f"{each.where.removeprefix(str(user.parent))} {each.what}" for each in found]
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        (".bashrc", "export ANTHROPIC_BASE_URL=http://127.0.0.1:9999"),
+        (".zshrc", '  export ANTHROPIC_BASE_URL="https://a.example";'),
+        (".config/fish/config.fish", "set -gx ANTHROPIC_BASE_URL http://a.example"),
+    ],
+)
+def test_a_stale_address_in_a_start_up_file(user: Path, name: str, line: str) -> None:
+    (user / name).parent.mkdir(parents=True, exist_ok=True)
+    (user / name).write_text(f"# mine\n{line}\n")
+    assert elsewhere(user) == [f"/user/{name} line 2 sets ANTHROPIC_BASE_URL to another address: new shells start with it"]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", ["# export ANTHROPIC_BASE_URL=http://x", 'eval "$(stackctl env)" # ANTHROPIC_BASE_URL', "unset ANTHROPIC_BASE_URL", f"export ANTHROPIC_BASE_URL={OURS['ANTHROPIC_BASE_URL']}", "echo $ANTHROPIC_BASE_URLS"])  # fmt: skip
+def test_lines_that_do_no_harm(user: Path, line: str) -> None:
+    (user / ".bashrc").write_text(line + "\n")
+    assert elsewhere(user) == []
+
+
+def test_an_editors_own_variables_are_read_through_comments(user: Path) -> None:
+    file = user / ".config" / "Code" / "User" / "settings.json"
+    file.parent.mkdir(parents=True)
+    file.write_text("""{ // mine
+      "claudeCode.environmentVariables": [ {"name": "ANTHROPIC_BASE_URL", "value": "http://x"}, {"name": "FOO", "value": "ANTHROPIC"}, ],
+      "other": "ANTHROPIC_MODEL", }""")
+    (found,) = elsewhere(user)
+    assert found.startswith("/user/.config/Code/User/settings.json claudeCode.environmentVariables sets ANTHROPIC_BASE_URL: ")  # fmt: skip
+
+
+def test_a_stored_login_and_a_claude_code_around_this_one(user: Path) -> None:
+    (user / ".claude" / ".credentials.json").write_text('{"token": "secret"}')
+    first, second = elsewhere(user, CLAUDECODE="1")
+    assert ".credentials.json holds a stored login" in first
+    assert "secret" not in first
+    assert "inside another Claude Code" in second
+
+
+def test_a_program_of_the_windows_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = {"WSL_DISTRO_NAME": "Ubuntu"}
+    assert conflicts.wsl_program("/mnt/c/Users/me/AppData/Roaming/npm/claude", inside)
+    assert not conflicts.wsl_program("/usr/local/bin/claude", inside)
+    assert not conflicts.wsl_program("/mnt/data/bin/claude", {})  # a plain Linux machine with a disk under /mnt
