@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stackctl import paths
+from stackctl import fetch, paths
 from stackctl.model import ServiceKind
+from stackctl.toolchain import install, locate
 from tests.fakes import claude, stack, turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from stackctl.toolchain import Toolchain
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -27,27 +30,21 @@ def shared_envs() -> Iterator[str]:
         yield paths.envs_dir()
 
 
-def _python(variable: str, kind: ServiceKind) -> str:
-    """The Python of a service: an environment that the caller names, else the managed one."""
-    named = os.environ.get(variable)
-    if named:
-        return named
-    from stackctl.toolchain import install, locate
-
+def _managed(kind: ServiceKind) -> Toolchain:
     found = locate(kind, configured_python=None, accelerator="cpu")
-    return (found if found.installed else install(found, on_progress=print)).python
+    return found if found.installed else install(found, on_progress=print)
 
 
 @pytest.fixture(scope="session")
 def gateway_python() -> str:
-    """A Python that has LiteLLM."""
-    return _python("STACKCTL_TEST_GATEWAY_PYTHON", ServiceKind.GATEWAY)
+    """The Python of the managed environment that has LiteLLM."""
+    return _managed(ServiceKind.GATEWAY).python
 
 
 @pytest.fixture(scope="session")
-def engine_python() -> str:
-    """A Python that has vLLM's CPU build."""
-    return _python("STACKCTL_TEST_ENGINE_PYTHON", ServiceKind.ENGINE)
+def embedded_model() -> str:
+    """The directory of the embedded model, and so also an environment that has vLLM's CPU build."""
+    return fetch.embedded(_managed(ServiceKind.ENGINE), on_progress=print)
 
 
 @pytest.fixture(scope="session")
@@ -57,41 +54,22 @@ def claude_code() -> Path:
 
 
 @pytest.fixture(scope="session")
-def real_stack(
-    tmp_path_factory: pytest.TempPathFactory, engine_python: str, gateway_python: str, embedded_model: str
-) -> Iterator[stack.Stack]:
+def real_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.Stack]:
     """Real vLLM behind real LiteLLM."""
-    root = tmp_path_factory.mktemp("real")
-    with stack.real_stack(
-        root, engine_python=engine_python, gateway_python=gateway_python, model=embedded_model
-    ) as found:
+    with stack.up(tmp_path_factory.mktemp("real"), stack.real_config()) as found:
         yield found
 
 
 @pytest.fixture(scope="session")
-def embedded_model() -> str:
-    """The directory of the embedded model."""
-    named = os.environ.get("STACKCTL_TEST_MODEL")
-    if named:
-        return named
-    from stackctl import fetch
-    from stackctl.toolchain import install, locate
-
-    engine = locate(ServiceKind.ENGINE, configured_python=None, accelerator="cpu")
-    return fetch.embedded(engine if engine.installed else install(engine, on_progress=print), on_progress=print)
-
-
-@pytest.fixture(scope="session")
-def scripted(tmp_path_factory: pytest.TempPathFactory, gateway_python: str) -> Iterator[stack.Stack]:
+def scripted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.Stack]:
     """The scripted engine, without a reasoning parser, behind real LiteLLM."""
-    root = tmp_path_factory.mktemp("scripted")
-    with stack.scripted_stack(root, gateway_python=gateway_python, turns=turns.TURNS) as found:
+    with stack.scripted_stack(tmp_path_factory.mktemp("scripted"), turns.TURNS) as found:
         yield found
 
 
 @pytest.fixture(scope="session")
-def reasoning(tmp_path_factory: pytest.TempPathFactory, gateway_python: str) -> Iterator[stack.Stack]:
-    """The same with a reasoning parser, which the gateway was told of."""
+def reasoning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.Stack]:
+    """The same with a reasoning parser, which the gateway is told of."""
     root = tmp_path_factory.mktemp("reasoning")
-    with stack.scripted_stack(root, gateway_python=gateway_python, turns=turns.TURNS, reasoning=True) as found:
+    with stack.scripted_stack(root, turns.TURNS, reasoning_parser="qwen3") as found:
         yield found

@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,42 +13,23 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from tests.fakes import claude
+from tests.fakes import claude, stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
-STACKCTL = Path(sys.executable).with_name("stackctl")
 CANARY = "canary-4f1d-never-show-me"
 
 
 def stackctl(home: Path, *arguments: str, timeout: float = 600, **extra: str) -> subprocess.CompletedProcess[str]:
     """The console script, in a directory of the user's in which traps lie."""
-    work = home.parent / "work"
-    env = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(home.parent),
-        "STACKCTL_HOME": str(home),
-        "STACKCTL_ENVS": os.environ["STACKCTL_ENVS"],
-        **{name: value for name, value in os.environ.items() if name.startswith(("PIP_", "UV_", "SSL_"))},
-        **extra,
-    }
-    return subprocess.run(
-        [str(STACKCTL), *arguments], env=env, cwd=work, capture_output=True, text=True, timeout=timeout, check=False
-    )
+    return stack.stackctl(home, *arguments, env=extra, cwd=home.parent / "work", timeout=timeout)
 
 
 def listening(port: int) -> bool:
     with socket.socket() as asked:
         return asked.connect_ex(("127.0.0.1", port)) == 0
-
-
-def free_ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as two:
-        one.bind(("127.0.0.1", 0))
-        two.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1]), int(two.getsockname()[1])
 
 
 class Running:
@@ -84,7 +64,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     (work / ".env").write_text("LITELLM_MASTER_KEY=sk-planted\nANTHROPIC_API_BASE=http://127.0.0.1:9\n")
     (work / "litellm.py").write_text("raise SystemExit('planted module was imported')\n")
     (work / "sitecustomize.py").write_text("raise SystemExit('planted module was imported')\n")
-    engine, gateway = free_ports()
+    engine, gateway = stack.free_port(), stack.free_port()
     config = root / "given.yaml"
     config.write_text(f"engines: {{main: {{model: embedded, port: {engine}}}}}\ngateway: {{port: {gateway}}}\n")
     before = os.umask(0)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import shutil
 import socket
 import subprocess
 import threading
@@ -59,6 +60,13 @@ def question(**more: Any) -> dict[str, Any]:
     return {"model": stack.ALIAS, "max_tokens": 64, "messages": [{"role": "user", "content": "hi"}], **more}
 
 
+def filled(chain: Stack, headers: dict[str, str]) -> dict[str, str]:
+    """Headers with this stack's own keys in the places that are named for them."""
+    keys = {"master": chain.master_key, "engine": chain.engine_key, "client": chain.key, "shorter": chain.key[:-1]}
+    assert len(set(keys.values())) == 4
+    return {name: value.format_map(keys) for name, value in headers.items()}
+
+
 def test_a_wrong_key_is_refused_at_once_in_words(scripted: Stack) -> None:
     before = len(scripted.requests())
     for headers in ({"authorization": "Bearer sk-old"}, {"x-api-key": "sk-old"}):
@@ -88,33 +96,34 @@ def test_the_header_that_held_the_wrong_key_is_named(scripted: Stack) -> None:
         {"authorization": "Bearer  "},
         {"authorization": "Basic c2s6eA=="},
         {"x-api-key": ""},
-        {"x-litellm-api-key": stack.MASTER_KEY},
-        {"api-key": stack.MASTER_KEY},
-        {"x-goog-api-key": stack.MASTER_KEY},
+        {"x-litellm-api-key": "{master}"},
+        {"api-key": "{master}"},
+        {"x-goog-api-key": "{master}"},
     ],
 )
 def test_without_a_key_it_is_a_401_in_words(scripted: Stack, headers: dict[str, str]) -> None:
     for path in ("/v1/messages", "/v1/chat/completions", "/v1/responses", "/v1/messages/count_tokens"):
-        answer = scripted.ask(path, question(), key=None, headers=headers)
+        answer = scripted.ask(path, question(), key=None, headers=filled(scripted, headers))
         assert answer.status == 401
         assert "needs this stack's client key" in answer.json["error"]["message"]
 
 
 @pytest.mark.parametrize(
     "key",
-    [stack.MASTER_KEY, stack.ENGINE_KEY, stack.CLIENT_KEY[:-1], f"{stack.CLIENT_KEY}x", "\xff\xfe", "x" * 20_000],
+    ["{master}", "{engine}", "{shorter}", "{client}x", "\xff\xfe", "x" * 20_000],
+    ids=["the master's", "the engine's", "a shorter one", "a longer one", "not text", "a long one"],
 )
 def test_no_other_key_opens_the_gateway(scripted: Stack, key: str) -> None:
     for headers in ({"authorization": f"Bearer {key}"}, {"x-api-key": key}):
-        answer = scripted.ask("/v1/models", key=None, headers=headers)
+        answer = scripted.ask("/v1/models", key=None, headers=filled(scripted, headers))
         assert answer.status == 403
         assert answer.raw.isascii()
-        assert stack.CLIENT_KEY.encode() not in answer.raw
+        assert scripted.key.encode() not in answer.raw
 
 
-@pytest.mark.parametrize("headers", [{"x-api-key": stack.CLIENT_KEY}, {"authorization": f"bearer {stack.CLIENT_KEY}"}])
+@pytest.mark.parametrize("headers", [{"x-api-key": "{client}"}, {"authorization": "bearer {client}"}])
 def test_both_ways_to_send_the_key_are_understood(scripted: Stack, headers: dict[str, str]) -> None:
-    assert scripted.ask("/v1/messages", question(), key=None, headers=headers).status == 200
+    assert scripted.ask("/v1/messages", question(), key=None, headers=filled(scripted, headers)).status == 200
 
 
 @pytest.mark.parametrize(("method", "path"), ADMIN)
@@ -239,8 +248,8 @@ def test_a_request_without_its_parts_is_a_400(scripted: Stack) -> None:
         assert answer.json["error"]["message"]
 
 
-def test_litellm_does_not_start_without_a_client_key(gateway_python: str, tmp_path: Path) -> None:
-    config = stack.write_gateway(tmp_path / "gateway", stack.rows("http://127.0.0.1:9"))
+def test_litellm_does_not_start_without_a_client_key(scripted: Stack, gateway_python: str, tmp_path: Path) -> None:
+    config = Path(shutil.copytree(scripted.root / "gateway", tmp_path / "gateway")) / "litellm_config.yaml"
     env = stack.base_env(tmp_path) | gateway_env(master_key="sk-m", client_key="", engine_key=None, host_url="http://x")
     argv = [str(Path(gateway_python).parent / "litellm"), "--config", str(config), "--host", "127.0.0.1"]
     done = subprocess.run(
@@ -252,7 +261,7 @@ def test_litellm_does_not_start_without_a_client_key(gateway_python: str, tmp_pa
 
 
 def test_claude_code_with_a_wrong_key_ends_within_seconds(scripted: Stack, claude_code: Path, tmp_path: Path) -> None:
-    env = claude.client_env(scripted.url, "sk-of-another-stack", stack.ALIAS, window=stack.WINDOW, output_limit=256)
+    env = scripted.env() | {"ANTHROPIC_AUTH_TOKEN": "sk-of-another-stack"}
     ended = claude.run(claude_code, "say hi", home=tmp_path / "home", cwd=tmp_path / "work", env=env)
     assert ended.code != 0
     assert "is not this stack's client key" in ended.out

@@ -32,17 +32,17 @@ def test_the_kernel_counts_what_tries_to_leave() -> None:
     assert sum(found["lookup"].values()) > 0
 
 
-def test_litellm_before_the_scripted_engine_stays_on_loopback(gateway_python: str) -> None:
-    found = offline.run("scripted", gateway_python, timeout=180)
+@pytest.mark.usefixtures("gateway_python")
+def test_litellm_before_the_scripted_engine_stays_on_loopback() -> None:
+    found = offline.run("scripted", timeout=180)
     check(found["asked"])
     assert found["counted"] == NONE
 
 
 @pytest.mark.timeout(600)
-def test_the_real_chain_stays_on_loopback(
-    gateway_python: str, engine_python: str, embedded_model: str, claude_code: Path
-) -> None:
-    found = offline.run("real", gateway_python, engine_python, embedded_model, str(claude_code), timeout=560)
+@pytest.mark.usefixtures("gateway_python", "embedded_model")
+def test_the_real_chain_stays_on_loopback(claude_code: Path) -> None:
+    found = offline.run("real", str(claude_code), timeout=560)
     check(found["asked"])
     assert found["counted"] == NONE
     assert found["with_claude"] == NONE

@@ -172,12 +172,15 @@ def test_a_model_that_is_not_served_is_named(real_stack: Stack) -> None:
 
 
 def test_claude_code_takes_a_turn_straight_from_vllm(real_stack: Stack, claude_code: Path, tmp_path: Path) -> None:
-    model = stack.SERVED
-    env = claude.client_env(
-        real_stack.engine_url, real_stack.engine_key, model, window=stack.WINDOW, output_limit=32
-    )  # it rambles to its limit, and Claude Code asks again
+    direct = {
+        real_stack.url: real_stack.engine_url,
+        real_stack.key: real_stack.engine_key,
+        stack.ALIAS: stack.SERVED,
+        str(stack.OUTPUT_LIMIT): "32",  # it rambles to its limit, and Claude Code asks again
+    }
+    env = {name: direct.get(value, value) for name, value in real_stack.env().items()}
     ended = claude.run(claude_code, "say hi", home=tmp_path / "home", cwd=tmp_path / "work", env=env, timeout=240)
-    usage = ended.result["modelUsage"][model]
+    usage = ended.result["modelUsage"][stack.SERVED]
     assert usage["contextWindow"] == stack.WINDOW
     assert usage["outputTokens"] > 0
     assert sum(usage[kind] for kind in ("inputTokens", "cacheReadInputTokens", "cacheCreationInputTokens")) > 1000
@@ -185,9 +188,11 @@ def test_claude_code_takes_a_turn_straight_from_vllm(real_stack: Stack, claude_c
 
 
 def test_no_key_is_in_a_log_or_in_the_rendered_files(real_stack: Stack) -> None:
-    kept = [path for path in real_stack.logs.rglob("*") if path.is_file()]
+    kept = [path for path in real_stack.home.rglob("*") if path.is_file() and path.name != "client.key"]
     assert {"engine.log", "gateway.log", "litellm_config.yaml", "stackctl_auth.py"} <= {path.name for path in kept}
+    keys = {real_stack.key, real_stack.master_key, real_stack.engine_key}
+    assert min(map(len, keys)) >= 64
     for path in kept:
         text = path.read_bytes()
-        for key in (stack.CLIENT_KEY, stack.MASTER_KEY, stack.ENGINE_KEY):
+        for key in keys:
             assert key.encode() not in text, f"a key is in {path.name}"

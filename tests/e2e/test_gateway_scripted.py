@@ -195,9 +195,8 @@ def test_a_silence_in_a_stream_does_not_cut_it(scripted: Stack) -> None:
     assert answer.first_byte < 2  # the words before the silence were not held back
 
 
-def test_request_timeout_is_what_ends_a_silent_engine(tmp_path: Path, gateway_python: str) -> None:
-    root = tmp_path / "impatient"
-    with stack.scripted_stack(root, gateway_python=gateway_python, turns=turns.TURNS, request_timeout=2) as found:
+def test_request_timeout_is_what_ends_a_silent_engine(tmp_path: Path) -> None:
+    with stack.scripted_stack(tmp_path, turns.TURNS, gateway={"request_timeout": 2}) as found:
         started = time.monotonic()
         answer = found.ask("/v1/messages", question("long-silence"))
         assert answer.status in {408, 500, 504}
@@ -211,7 +210,7 @@ def test_a_cut_stream_is_not_mistaken_for_a_whole_one(scripted: Stack) -> None:
 
 
 def test_the_engine_sees_its_own_key_and_never_the_clients(scripted: Stack) -> None:
-    headers = {"x-api-key": stack.CLIENT_KEY, "anthropic-beta": "effort-2025-11-24"}
+    headers = {"x-api-key": scripted.key, "anthropic-beta": "effort-2025-11-24"}
     scripted.ask("/v1/messages", question("keys"), headers=headers)
     scripted.ask("/v1/chat/completions", question("keys", model=stack.SERVED))
     scripted.ask("/v1/responses", {"model": stack.SERVED, "input": "keys"})
@@ -221,4 +220,4 @@ def test_the_engine_sees_its_own_key_and_never_the_clients(scripted: Stack) -> N
     assert all(each["authorized"] for each in seen if each["path"].startswith("/v1"))
     assert not any("x-api-key" in each["headers"] for each in seen)
     assert scripted.record is not None
-    assert stack.CLIENT_KEY not in scripted.record.read_text()
+    assert scripted.key not in scripted.record.read_text()

@@ -63,25 +63,6 @@ class Run:
         return found
 
 
-def client_env(url: str, key: str, model: str, *, window: int, output_limit: int) -> dict[str, str]:
-    """What `stackctl env` exports, written by hand (its own test compares the two)."""
-    tiers = ("OPUS", "SONNET", "HAIKU", "FABLE")
-    return {
-        "ANTHROPIC_BASE_URL": url,
-        "ANTHROPIC_AUTH_TOKEN": key,
-        "ANTHROPIC_MODEL": model,
-        **{f"ANTHROPIC_DEFAULT_{tier}_MODEL": model for tier in tiers},
-        "CLAUDE_CODE_SUBAGENT_MODEL": model,
-        "CLAUDE_CODE_MAX_CONTEXT_TOKENS": str(window),
-        "CLAUDE_CODE_MAX_OUTPUT_TOKENS": str(output_limit),
-        "CLAUDE_CODE_ATTRIBUTION_HEADER": "0",
-        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-        "API_TIMEOUT_MS": "600000",
-        "NO_PROXY": "127.0.0.1,localhost",
-        "no_proxy": "127.0.0.1,localhost",
-    }
-
-
 def run(
     program: Path, prompt: str, *flags: str, home: Path, cwd: Path, env: Mapping[str, str], timeout: float = 120
 ) -> Run:

@@ -112,28 +112,26 @@ def _exercise(chain: stack.Stack) -> list[tuple[str, int]]:
     return found
 
 
-def scripted(gateway_python: str) -> dict[str, Any]:
-    """The scripted engine behind real LiteLLM."""
+def scripted() -> dict[str, Any]:
+    """The scripted engine behind real LiteLLM; stackctl's own commands are counted too."""
     with tempfile.TemporaryDirectory() as scratch:
         before = _counted()
-        with stack.scripted_stack(Path(scratch) / "s", gateway_python=gateway_python, turns=turns.TURNS) as chain:
+        with stack.scripted_stack(Path(scratch) / "s", turns.TURNS) as chain:
             asked = _exercise(chain)
         return {"asked": asked, "counted": _since(before)}
 
 
-def real(gateway_python: str, engine_python: str, model: str, claude: str) -> dict[str, Any]:
-    """Real vLLM behind real LiteLLM, and one turn of real Claude Code with the traffic settings that `env` exports."""
+def real(claude: str) -> dict[str, Any]:
+    """Real vLLM behind real LiteLLM, and one turn of real Claude Code with what `env` exports."""
     from tests.fakes import claude as client
 
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
         before = _counted()
-        with stack.real_stack(
-            root / "s", gateway_python=gateway_python, engine_python=engine_python, model=model
-        ) as chain:
+        with stack.up(root / "s", stack.real_config()) as chain:
             asked = _exercise(chain)
             servers = _since(before)
-            env = client.client_env(chain.url, chain.key, stack.ALIAS, window=stack.WINDOW, output_limit=32)
+            env = chain.env() | {"CLAUDE_CODE_MAX_OUTPUT_TOKENS": "32"}  # it rambles to the limit
             turn = client.run(Path(claude), "say hi", home=root / "home", cwd=root / "work", env=env, timeout=300)
         return {
             "asked": asked,

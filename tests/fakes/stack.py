@@ -1,5 +1,8 @@
-"""Starts real servers for the tests of the gateway, and asks them: the engine (vLLM or the scripted one) and LiteLLM with
-the rendered template, its environment and the auth module. Everything that is started is killed, by its own group.
+"""Whole stacks for the tests, started and stopped by the product: a configuration, `stackctl up -d`, `stackctl down`.
+
+Each has a state directory of its own; only the managed environments ($STACKCTL_ENVS) are shared. What the product starts
+is found through it: the address and the client's key as `stackctl env` exports them, the other keys in the environment of
+the processes that `stackctl status` names.
 """
 
 from __future__ import annotations
@@ -8,7 +11,6 @@ import contextlib
 import http.client
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,41 +21,85 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jinja2
-
-from stackctl.gateway_env import gateway_env
+import psutil
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
-AUTH = "stackctl_auth.user_api_key_auth"
-CLIENT_KEY = "sk-client-canary-5d1f"
-MASTER_KEY = "sk-master-canary-77aa"
-ENGINE_KEY = "engine-canary-90c2"
+ENGINE = ROOT / "tests" / "fakes" / "engine.py"
+STACKCTL = Path(sys.executable).with_name("stackctl")
 ALIAS = "claude-local"
 LEGACY_ALIAS = "claude-3-5-sonnet-20241022"
-SERVED = "smollm2"
+SERVED = "smollm2-135m-instruct"  # what the embedded model is served as; the scripted engine takes the same name
 WINDOW = 32768
 OUTPUT_LIMIT = 256
-SCRIPTED_LIMIT = 4096
-VLLM_FLAGS = (
-    "--enforce-eager", "--dtype", "bfloat16", "--max-model-len", str(WINDOW),
-    "--hf-overrides", json.dumps({"max_position_embeddings": WINDOW}),
-    "--enable-auto-tool-choice", "--tool-call-parser", "hermes", "--enable-prompt-tokens-details",
-)  # fmt: skip
+SCRIPTED_LIMIT = WINDOW // 4
+_THROUGH = ("COVERAGE_", "PIP_", "SSL_", "UV_")  # what of ours a run of the product needs in any case
+
+
+def stackctl(
+    home: Path,
+    *arguments: str | Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    timeout: float = 600,
+) -> subprocess.CompletedProcess[str]:
+    """The console script with a state directory, a HOME beside it, and nothing else of ours but the environments."""
+    return subprocess.run(
+        argv(*arguments), env={**environment(home), **(env or {})}, cwd=cwd or home.parent, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=timeout, check=False,
+    )  # fmt: skip
+
+
+def argv(*arguments: str | Path) -> list[str]:
+    """The command line of the console script."""
+    return [str(STACKCTL), *map(str, arguments)]
+
+
+def environment(home: Path) -> dict[str, str]:
+    """The environment of a user whose state directory is `home`."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home.parent),
+        "STACKCTL_HOME": str(home),
+        "STACKCTL_ENVS": os.environ["STACKCTL_ENVS"],
+        **{name: value for name, value in os.environ.items() if name.startswith(_THROUGH)},
+    }
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A running chain, as its clients see it; `record` is the scripted engine's, `logs` holds engine.log, gateway.log."""
+    """A stack that runs, as its clients see it; `record` is the scripted engine's, `said` what `up` told people."""
 
+    home: Path
+    config: Path
+    said: str
     url: str
     key: str
     engine_url: str
     engine_key: str
-    logs: Path
+    master_key: str
     record: Path | None = None
+
+    @property
+    def root(self) -> Path:
+        """The directory of the stack: state, logs, rendered files."""
+        return self.home / "stacks" / "default"
+
+    def stackctl(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """A command on this stack."""
+        return stackctl(self.home, *arguments, **options)
+
+    def status(self) -> dict[str, Any]:
+        """What `status --json` says."""
+        return _data(self.stackctl("status", "--json"))
+
+    def env(self) -> dict[str, str]:
+        """What `stackctl env` exports for Claude Code."""
+        found = _data(self.stackctl("env", "--shell", "json"))["env"]
+        assert isinstance(found, dict)
+        return found
 
     def ask(self, path: str, body: Any = None, **options: Any) -> Answer:
         """A request to the gateway with the client key."""
@@ -66,8 +112,112 @@ class Stack:
     def requests(self) -> list[dict[str, Any]]:
         """What the scripted engine was asked so far."""
         assert self.record is not None
-        lines = self.record.read_text().splitlines() if self.record.exists() else []
-        return [json.loads(line) for line in lines]
+        return read_record(self.record)
+
+
+def _data(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["schema"] == 1
+    data = found["data"]
+    assert isinstance(data, dict)
+    return data
+
+
+def read_record(record: Path) -> list[dict[str, Any]]:
+    """The requests that a scripted engine has noted."""
+    return [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
+
+
+@contextlib.contextmanager
+def up(
+    root: Path, config: dict[str, Any], *, record: Path | None = None, env: Mapping[str, str] | None = None
+) -> Iterator[Stack]:
+    """`config` as a stack: `up -d` on the way in, `down` on the way out. `env` is added to the environment of `up`."""
+    root.mkdir(parents=True, exist_ok=True)
+    home, file = root / "state", root / "given.yaml"
+    file.write_text(json.dumps(config))  # JSON is YAML
+    started = stackctl(home, "up", "-d", "--yes", "-c", file, timeout=840, env=env)
+    try:
+        assert started.returncode == 0, started.stderr
+        yield _running(home, file, started.stderr, config, record)
+    finally:
+        stopped = stackctl(home, "down")
+        assert stopped.returncode == (0 if started.returncode == 0 else 4), stopped.stderr
+
+
+def _running(home: Path, file: Path, said: str, config: dict[str, Any], record: Path | None) -> Stack:
+    data = _data(stackctl(home, "status", "--json"))
+    variables: dict[str, str] = {}
+    for service in data["services"]:
+        variables |= psutil.Process(service["pid"]).environ()
+    engine = next(iter(config["engines"].values()))
+    local = config["gateway"]["port"] if config["gateway"].get("kind") == "direct" else engine.get("port")
+    key = (home / "stacks" / "default" / "client.key").read_text().strip()
+    return Stack(
+        home,
+        file,
+        said,
+        data["gateway_url"],
+        key,
+        engine.get("url") or f"http://127.0.0.1:{local}",
+        variables.get("VLLM_API_KEY") or variables.get("STACKCTL_ENGINE_KEY", ""),
+        variables.get("LITELLM_MASTER_KEY", ""),
+        record,
+    )
+
+
+# --- configurations
+
+
+def real_config() -> dict[str, Any]:
+    """Real vLLM with the embedded model behind real LiteLLM, on free ports."""
+    return {
+        "engines": {"main": {"model": "embedded", "port": free_port()}},
+        "gateway": {"port": free_port()},
+        "aliases": [LEGACY_ALIAS],
+    }
+
+
+def script(turns: list[dict[str, Any]]) -> str:
+    """What stands in the scripted engine's file."""
+    return json.dumps({"turns": turns})
+
+
+def scripted_config(
+    root: Path,
+    turns: list[dict[str, Any]] | None = None,
+    *,
+    faults: Sequence[str] = (),
+    window: int = WINDOW,
+    **args: Any,
+) -> dict[str, Any]:
+    """The scripted engine in vLLM's place; `args` are further flags of vLLM, with `_` for `-`; `window` in tokens."""
+    root.mkdir(parents=True, exist_ok=True)
+    file = root / "script.json"
+    file.write_text(script(turns or []))
+    command = [sys.executable, str(ENGINE), "--fake-script", str(file), "--fake-record", str(root / "record.jsonl")]
+    for fault in faults:
+        command += ["--fake-fault", fault]
+    given = {"tool-call-parser": "hermes", **{name.replace("_", "-"): value for name, value in args.items()}}
+    engine = {"model": SERVED, "port": free_port(), "max_model_len": window, "command": command, "args": given}
+    return {
+        "engines": {"main": engine},
+        "gateway": {"port": free_port()},
+        "aliases": [LEGACY_ALIAS],
+    }
+
+
+@contextlib.contextmanager
+def scripted_stack(root: Path, turns: list[dict[str, Any]], *, gateway: Any = None, **args: Any) -> Iterator[Stack]:
+    """The scripted engine as a stack; `gateway` is added to that section of the configuration."""
+    config = scripted_config(root, turns, **args)
+    config["gateway"] |= gateway or {}
+    with up(root, config, record=root / "record.jsonl") as found:
+        yield found
+
+
+# --- requests
 
 
 @dataclass
@@ -122,6 +272,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+# --- a server that is no stack's: an engine that already runs
+
+
 def base_env(home: Path) -> dict[str, str]:
     """Nothing of ours but a PATH."""
     home.mkdir(parents=True, exist_ok=True)
@@ -166,124 +319,3 @@ def _await(process: subprocess.Popen[bytes], health: str, log: Path, deadline: f
         time.sleep(0.05)
     tail = log.read_text(errors="replace")[-4000:]
     raise AssertionError(f"{health} never answered (exit code {process.poll()}, {deadline:.0f} s): {tail}")
-
-
-def model_row(name: str, model: str, api_base: str, **more: Any) -> dict[str, Any]:
-    """One row of the template's `models`."""
-    row = {
-        "name": name,
-        "model": model,
-        "api_base": api_base,
-        "api_key": None,
-        "max_input_tokens": WINDOW,
-        "max_output_tokens": OUTPUT_LIMIT,
-        "supports_reasoning": False,
-        "supports_vision": False,
-        "supports_function_calling": True,
-    }
-    return {**row, **more}
-
-
-def rows(engine_url: str, served: str = SERVED, aliases: Sequence[str] = (ALIAS, LEGACY_ALIAS)) -> list[dict[str, Any]]:
-    """An engine's models: the aliases for Anthropic's clients, its own name for OpenAI's."""
-    own = model_row(served, f"hosted_vllm/{served}", f"{engine_url}/v1", api_key="os.environ/STACKCTL_ENGINE_KEY")
-    return [*(model_row(alias, f"anthropic/{served}", engine_url) for alias in aliases), own]
-
-
-def write_gateway(directory: Path, models: list[dict[str, Any]], request_timeout: int = 600) -> Path:
-    """The rendered configuration and the auth module beside it."""
-    directory.mkdir(parents=True)
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)
-    environment.filters["yaml"] = json.dumps
-    template = environment.from_string((ROOT / "templates" / "litellm_config.yaml.j2").read_text())
-    config = directory / "litellm_config.yaml"
-    config.write_text(template.render(models=models, request_timeout=request_timeout, auth=AUTH))
-    shutil.copy(ROOT / "stackctl" / "gateway_auth.py", directory / "stackctl_auth.py")
-    return config
-
-
-@contextlib.contextmanager
-def gateway(
-    root: Path, python: str, models: list[dict[str, Any]], *, request_timeout: int = 600
-) -> Iterator[tuple[str, Path]]:
-    """Real LiteLLM on a free port: (its URL, its log)."""
-    directory = root / "gateway"
-    config = write_gateway(directory, models, request_timeout)
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    env = base_env(root / "home") | gateway_env(
-        master_key=MASTER_KEY, client_key=CLIENT_KEY, engine_key=ENGINE_KEY, host_url=url
-    )
-    program = str(Path(python).parent / "litellm")
-    argv = [program, "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
-    log = root / "gateway.log"
-    with running(argv, env=env, cwd=directory, log=log, health=f"{url}/health/liveliness", deadline=120):
-        yield url, log
-
-
-@contextlib.contextmanager
-def scripted_engine(
-    root: Path, *flags: str, turns: list[dict[str, Any]] | None = None, served: str = SERVED, name: str = "engine"
-) -> Iterator[tuple[str, Path]]:
-    """The scripted engine on a free port: (its URL, its record)."""
-    root.mkdir(parents=True, exist_ok=True)
-    script, record = root / f"{name}.script.json", root / f"{name}.record.jsonl"
-    script.write_text(json.dumps({"turns": turns or []}))
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    argv = [
-        sys.executable, str(ROOT / "tests" / "fakes" / "engine.py"), "--fake-script", str(script), "--fake-record", str(record),
-        "--model", "scripted", "--served-model-name", served, "--host", "127.0.0.1", "--port", str(port), *flags,
-    ]  # fmt: skip
-    env = base_env(root / "home") | {"VLLM_API_KEY": ENGINE_KEY}
-    with running(argv, env=env, cwd=root / name, log=root / f"{name}.log", health=f"{url}/health", deadline=20):
-        yield url, record
-
-
-@contextlib.contextmanager
-def vllm(root: Path, python: str, model: str, *flags: str) -> Iterator[str]:
-    """Real vLLM with the small model on a free port: its URL."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    argv = [
-        python, "-m", "vllm.entrypoints.openai.api_server", "--model", model, "--served-model-name", SERVED,
-        "--host", "127.0.0.1", "--port", str(port), *VLLM_FLAGS, *flags,
-    ]  # fmt: skip
-    env = base_env(root / "home") | {
-        "VLLM_API_KEY": ENGINE_KEY,
-        "VLLM_CPU_KVCACHE_SPACE": "1",
-        "VLLM_HOST_IP": "127.0.0.1",
-        "VLLM_NO_USAGE_STATS": "1",
-        "DO_NOT_TRACK": "1",
-        "HF_HUB_OFFLINE": "1",
-    }
-    with running(argv, env=env, cwd=root / "engine", log=root / "engine.log", health=f"{url}/health", deadline=240):
-        yield url
-
-
-@contextlib.contextmanager
-def real_stack(root: Path, *, engine_python: str, gateway_python: str, model: str) -> Iterator[Stack]:
-    """vLLM and LiteLLM, both real."""
-    with contextlib.ExitStack() as stack:
-        engine_url = stack.enter_context(vllm(root, engine_python, model))
-        url, _ = stack.enter_context(gateway(root, gateway_python, rows(engine_url)))
-        yield Stack(url, CLIENT_KEY, engine_url, ENGINE_KEY, root)
-
-
-TOOL_FLAGS = ("--enable-auto-tool-choice", "--tool-call-parser", "hermes", "--enable-prompt-tokens-details")
-
-
-@contextlib.contextmanager
-def scripted_stack(
-    root: Path, *flags: str, gateway_python: str, turns: list[dict[str, Any]], **options: Any
-) -> Iterator[Stack]:
-    """The scripted engine behind real LiteLLM. With `reasoning=True` engine and gateway both know a reasoning parser."""
-    reasoning = options.pop("reasoning", False)
-    own = ("--reasoning-parser", "qwen3") if reasoning else ()
-    with contextlib.ExitStack() as stack:
-        engine_url, record = stack.enter_context(scripted_engine(root, *TOOL_FLAGS, *own, *flags, turns=turns))
-        models = [
-            {**row, "supports_reasoning": reasoning, "max_output_tokens": SCRIPTED_LIMIT} for row in rows(engine_url)
-        ]
-        url, _ = stack.enter_context(gateway(root, gateway_python, models, **options))
-        yield Stack(url, CLIENT_KEY, engine_url, ENGINE_KEY, root, record)
