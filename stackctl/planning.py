@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from stackctl import config, fetch, host, plan, ports, remote, render, toolchain
 from stackctl.catalog import families
+from stackctl.hub.cache import cache_dir
 from stackctl.model import ClientFacts, ServiceKind
 from stackctl.paths import StackPaths
 
@@ -31,7 +32,7 @@ class Prepared:
 def prepare(flags: Flags) -> Prepared:
     """Decide everything for `flags`. Raises ConfigError for a configuration that cannot be used."""
     loaded = config.load(flags)
-    return decide(loaded, host.inspect())
+    return decide(loaded, host.inspect(cache_dir()))
 
 
 def decide(loaded: Loaded, machine: Host) -> Prepared:

@@ -155,7 +155,7 @@ def gpu(prepared: Prepared) -> Iterator[Finding]:
         yield Finding(
             "gpu",
             Status.WARN,
-            f"{problem}: serving on the CPU",
+            problem if prepared.host.gpus else f"{problem}: serving on the CPU",
             remedy="nvidia-smi says more; after a driver update, reboot",
         )
     else:

@@ -1,19 +1,42 @@
-"""Machines and toolchains to plan for, without being one."""
+"""Machines and toolchains to plan for, without being one.
+
+The readings in tests/unit/hosts have the shape that `stackctl.host.readings` gives, with the numbers that such
+machines report (a card of "24 GB" has 24564 MiB by NVML, and a display holds some of it).
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+import json
+import os
+from typing import TYPE_CHECKING, Any
 
 from stackctl import config
 from stackctl.catalog import families
 from stackctl.host import GIB, Gpu, Host
+from stackctl.host.interpret import interpret
 from stackctl.model import ServiceKind
 from stackctl.plan import Inputs, RemoteFacts
 from stackctl.toolchain import Toolchain
 
 if TYPE_CHECKING:
     from stackctl.config import Flags
+
+_HOSTS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "unit", "hosts")
+NAMES = tuple(sorted(name.removesuffix(".json") for name in os.listdir(_HOSTS)))
+
+
+def readings(name: str) -> dict[str, Any]:
+    """The recorded readings of a machine, by its file's name."""
+    with open(os.path.join(_HOSTS, f"{name}.json"), encoding="utf-8") as stream:
+        found: dict[str, Any] = json.load(stream)
+    return found
+
+
+def host(name: str) -> Host:
+    """A recorded machine, read by the same code as a real one."""
+    return interpret(readings(name))
+
 
 CPU = Host(
     system="Linux", machine="x86_64", cpus=8, memory_total=64 * GIB, memory_available=60 * GIB, shm_free=32 * GIB
