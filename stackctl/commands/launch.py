@@ -7,10 +7,10 @@ line -> what is in the way, said -> exec.
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import re
 import shutil
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from stackctl import clients, keys_file, names, output, process
@@ -123,9 +123,9 @@ def _broken(client: Client, program: str, why: str, evidence: tuple[str, ...]) -
 def _stack(paths: StackPaths, flags: Flags, *, yes: bool, dry_run: bool) -> tuple[Mapping[str, Any], str | None]:
     """The facts and the key of a stack that runs; it is started if need be. A dry run takes what is planned."""
     facts = env.running_client(paths)
-    other = flags.model is not None or flags.gateway is not None  # `up` says whether that is what runs
+    other = flags.model is not None or flags.gateway is not None
     if facts is None or other:
-        facts = env.configured(flags) if dry_run else _started(paths, flags, yes=yes, running=facts is not None)
+        facts = env.configured(flags) if dry_run else _started(paths, flags, yes=yes, other=other)
     key = keys_file.read(paths)
     if key is None and not dry_run:
         raise StackError(
@@ -134,19 +134,26 @@ def _stack(paths: StackPaths, flags: Flags, *, yes: bool, dry_run: bool) -> tupl
     return facts, key
 
 
-def _started(paths: StackPaths, flags: Flags, *, yes: bool, running: bool) -> dict[str, Any]:
+def _started(paths: StackPaths, flags: Flags, *, yes: bool, other: bool) -> dict[str, Any]:
+    from stackctl import planning, runstate
     from stackctl.commands import up
 
-    if not running and not output.ask(f"The stack `{paths.name}` is not running. Start it?", assume=yes):
-        raise NotRunningError(f"the stack `{paths.name}` is not running", remedy="stackctl up -d")
-    with contextlib.redirect_stdout(io.StringIO()):  # a pipe behind us is for the client's words alone
-        outcome = up.run(flags, detach=True, dry_run=False, yes=yes, as_json=True)
-    facts = env.running_client(paths)
-    if outcome.exit_code or facts is None:
+    state = runstate.running(paths)
+    if state is None:
+        if not output.ask(f"The stack `{paths.name}` is not running. Start it?", assume=yes):
+            raise NotRunningError(f"the stack `{paths.name}` is not running", remedy="stackctl up -d")
+        return asdict(up.start_detached(flags, yes=yes))
+    if other and state.plan_digest != planning.prepare(flags).plan.digest:
         raise StackError(
-            f"the stack `{paths.name}` did not come up, so the client was not started", remedy="stackctl up"
+            f"the stack `{paths.name}` already runs, with another plan than this one",
+            remedy="leave --model and --gateway out, or: stackctl down, then launch again; or give this one a --name",
         )
-    return facts
+    if state.client is None:
+        output.note(f"stackctl: the stack `{paths.name}` is being started; waiting for it")
+    client = runstate.await_ready(paths, up.START_SECONDS)
+    if client is None:
+        raise StackError(f"the stack `{paths.name}` was being started and failed", remedy="stackctl up")
+    return asdict(client)
 
 
 # --- what is said

@@ -449,6 +449,22 @@ def test_a_stack_that_does_not_start_says_why_and_no_client_runs(home: Path, sta
     assert _status(home) == 4
 
 
+def test_another_plan_than_the_one_that_runs_is_refused(home: Path, stack: Path) -> None:
+    dump = stub(home / "bin", "claude")
+    try:
+        first = launch(home, "claude", "-c", str(stack))
+        assert first.returncode == 0, first.stderr
+        same = launch(home, "claude", "-c", str(stack), "--gateway", "direct", "--", "3")
+        assert same.returncode == 3, same.stderr
+        dump.unlink()
+        done = launch(home, "claude", "-c", str(stack), "--model", "another")
+        assert done.returncode == 1
+        assert "already runs, with another plan" in done.stderr
+        assert not dump.exists()
+    finally:
+        subprocess.run([sys.executable, "-m", "stackctl", "down"], env=environ(home), cwd=home, timeout=60, check=True)
+
+
 def test_a_key_that_cannot_be_read(home: Path, running: StackPaths) -> None:
     dump = stub(home / "bin", "claude")
     os.unlink(running.client_key)
