@@ -240,6 +240,28 @@ def trust(
     _end(lambda: command.run(file), debug=debug, as_json=as_json)
 
 
+key_app = typer.Typer(help="The key that clients send.", no_args_is_help=True)
+app.add_typer(key_app, name="key")
+
+
+@key_app.command("rotate")
+def key_rotate(
+    *,
+    config: ConfigOption = None,
+    name: NameOption = None,
+    model: ModelOption = None,
+    gateway: GatewayOption = None,
+    restart: Annotated[bool, typer.Option("--restart", "--yes", "-y", help="Restart a stack that runs.")] = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Make a new client key; shells that hold the old one are refused, with words."""
+    from stackctl.commands import key as command
+
+    flags = _flags(config, name, model, gateway)
+    _end(lambda: command.rotate(flags, restart=restart, as_json=as_json), debug=debug, as_json=as_json)
+
+
 def _flags(
     config: str | None, name: str | None, model: str | None, gateway: str | None, *, allow_untested: bool = False
 ) -> Flags:

@@ -40,3 +40,11 @@ def make(paths: StackPaths, *, asks: bool, remote: str | None) -> Keys:
         files.create_private(paths.client_key, f"{PREFIX}{secrets.token_hex(_BYTES)}\n")
         client = str(keys_file.read(paths))  # another `up` may have been quicker
     return Keys(client, secrets.token_hex(_BYTES) if asks else remote, PREFIX + secrets.token_hex(_BYTES))
+
+
+def rotate(paths: StackPaths) -> None:
+    """Write a new client key; whoever holds the old one is refused from the gateway's next start on."""
+    import secrets
+
+    files.check_private_dir(paths.root)
+    files.write_private(paths.client_key, f"{PREFIX}{secrets.token_hex(_BYTES)}\n")

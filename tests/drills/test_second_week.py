@@ -1,0 +1,78 @@
+"""The second week: keys change, programs are upgraded, stacks live side by side, everything goes again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from stackctl.model import Probe
+from stackctl.probe import request
+from tests.fakes.home import Home
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.drill
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    found = Home(tmp_path)
+    monkeypatch.setenv("STACKCTL_HOME", str(found.state))
+    monkeypatch.setenv("STACKCTL_ENVS", str(found.envs))
+    yield found
+    found.close()
+
+
+def _answer(url: str, key: str) -> int:
+    return request(Probe(f"{url}/v1/models", headers={"Authorization": f"Bearer {key}"}, timeout=5)).status or 0
+
+
+def _key(home: Home, name: str = "default") -> str:
+    exported = home.run("env", "--shell", "dotenv", "--name", name).stdout
+    return next(line.partition("=")[2].strip("'\"") for line in exported.splitlines() if "ANTHROPIC_AUTH_TOKEN" in line)
+
+
+# --- key rotate
+
+
+def test_a_running_stack_takes_a_new_key_by_a_restart_and_refuses_the_old_one(home: Home) -> None:
+    before = home.up()
+    old = _key(home)
+    assert _answer(before["gateway_url"], old) == 200
+    refused = home.run("key", "rotate", "-c", "default.yaml", expect=1)
+    assert "nothing was changed" in refused.stderr
+    assert "stackctl restart" in refused.stderr
+    assert _key(home) == old
+
+    home.run("key", "rotate", "--restart", "-c", "default.yaml")
+    after = home.data("status")
+    new = _key(home)
+    assert new != old
+    assert after["supervisor"]["pid"] != before["supervisor"]["pid"]
+    assert after["gateway_url"] == before["gateway_url"]
+    assert _answer(after["gateway_url"], new) == 200
+    assert _answer(after["gateway_url"], old) in {401, 403}
+
+
+def test_a_new_key_never_changes_what_runs(home: Home) -> None:
+    before = home.up()
+    old = _key(home)
+    home.config(port=before["services"][0]["port"] + 1)  # the file was edited since
+    said = home.run("key", "rotate", "--restart", "-c", "default.yaml", expect=1).stderr
+    assert "another plan" in said
+    assert _key(home) == old
+    assert home.data("status")["supervisor"] == before["supervisor"]
+
+
+def test_the_key_of_a_stopped_stack_is_replaced_at_once(home: Home) -> None:
+    home.run("key", "rotate", expect=4)
+    home.up()
+    home.run("down")
+    path = home.state / "stacks" / "default" / "client.key"
+    old = path.read_text()
+    assert home.data("key", "rotate") == {"name": "default", "restarted": False}
+    assert path.read_text() != old
+    assert path.stat().st_mode & 0o777 == 0o600
