@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.fakes import clients
+from tests.fakes.terminal import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,7 +106,12 @@ def place(tmp_path_factory: pytest.TempPathFactory, gateway_python: str) -> Iter
     for row in clients.ROWS:
         made.work(row).mkdir(parents=True)
         turns += clients.turns(row, row.id, str(made.work(row) / "hello.py"))
-    turns.append({"when": {"last": "wait-for-ever"}, "reply": [{"text": "Wait"}, {"silence": 60.0}, {"text": "ed."}]})
+    turns.append({"when": {"any": "wait-for-ever"}, "reply": [{"text": "Wait"}, {"silence": 60.0}, {"text": "ed."}]})
+    refusal = f"{MODEL} is not a multimodal model"
+    turns.append(
+        {"when": {"any": "look-at-it"}, "reply": [{"status": 400, "type": "BadRequestError", "error": refusal}]}
+    )
+    turns.append({"when": {"any": "pass-it-on"}, "reply": [{"text": "I have read it."}]})
     (root / "turns.json").write_text(json.dumps({"turns": turns}))
     engine, gateway = _ports()
     command = [sys.executable, str(ROOT / "tests" / "fakes" / "engine.py"), "--fake-script", str(root / "turns.json"), "--fake-record", str(made.record)]  # fmt: skip
@@ -190,6 +197,10 @@ def test_a_client_edits_a_file_by_one_word(place: Place, row: clients.Row, tmp_p
     key = (place.state / "stacks" / "default" / "client.key").read_text().strip()
     for secret in (key, "sk-theirs", "sk-ant-theirs", "sk-ant-shell"):
         assert secret not in said
+    if row.name == "claude":  # the model is not offered what cannot work, and /model knows what the gateway serves
+        assert "WebSearch" not in {tool["name"] for each in asked for tool in each["body"].get("tools", [])}
+        if row.locks is None:
+            assert "claude-local" in (home / ".claude" / "cache" / "gateway-models.json").read_text()
     # nothing of the user's has changed, nothing of ours is in HOME or in the temporary directory
     assert clients.fingerprint(home, row.own) == before
     assert {each: each.read_bytes() for each in kept} == kept
@@ -242,6 +253,82 @@ def table(rows: list[dict[str, str]]) -> str:
     keys = ("client", "version", "edits", "protocol", "window", "limit", "elsewhere")
     lines += [f"| {' | '.join(row[key] for key in keys)} |" for row in rows]
     return "\n".join(lines)
+
+
+# --- its own terminal
+
+
+def _environ(row: clients.Row, home: Path) -> dict[str, str]:
+    home.mkdir(parents=True, exist_ok=True)
+    return {"PATH": clients.path_of(row), "HOME": str(home), "DISABLE_AUTOUPDATER": "1", "TERM": "xterm"}
+
+
+def _launch(place: Place, row: clients.Row, *arguments: str) -> list[str]:
+    return [str(STACKCTL), "launch", row.name, "--yes", "-c", str(place.config), "--", *arguments]
+
+
+def test_ctrl_c_ends_two_clients_at_once_as_it_ends_them_without_us(place: Place, tmp_path: Path) -> None:
+    """In the middle of an answer, each in a terminal of its own; then the same client by `env` alone, for comparison."""
+    rows = {row.name: row for row in clients.ROWS if row.id in {"claude-2.1.330", "codex-0.169.0"}}
+    words = {
+        "claude": ["-p", "wait-for-ever claude"],
+        "codex": ["exec", "--skip-git-repo-check", "wait-for-ever codex"],
+    }
+    ended: dict[str, dict[str, int]] = {}
+    place.run("launch", "claude", "--yes", "-c", str(place.config), "--", "--version", env=_environ(rows["claude"], tmp_path / "first"), cwd=tmp_path)  # fmt: skip
+    for how in ("launch", "env"):
+        open_: dict[str, Terminal] = {}
+        for name, row in rows.items():
+            home = tmp_path / how / name
+            environ = {**_environ(row, home), "STACKCTL_HOME": str(place.state)}
+            argv = _launch(place, row, *words[name])
+            if how == "env":
+                dry = place.run("launch", name, "--dry-run", env=environ, cwd=home)
+                _, *ours = shlex.split(dry.stdout.splitlines()[-1])
+                line = f'eval "$({STACKCTL} env --client {name} --shell sh)"; exec {name} "$@"'
+                argv = ["/bin/sh", "-c", line, "sh", *ours, *words[name]]
+            before = len(place.asked(words[name][-1]))
+            open_[name] = Terminal(argv, environ, home)
+            _answering(place, words[name][-1], before, open_[name])
+        for name, terminal in open_.items():
+            terminal.type(b"\x03")
+            ended.setdefault(name, {})[how] = terminal.end(30)
+            terminal.close()
+    assert {name: each["launch"] for name, each in ended.items()} == {name: each["env"] for name, each in ended.items()}
+    print(f"exit codes after Ctrl-C: {ended}")
+
+
+def _answering(place: Place, mark: str, before: int, terminal: Terminal) -> None:
+    """Wait until the engine has one more request with `mark`."""
+    ends = time.monotonic() + 60
+    while len(place.asked(mark)) <= before:
+        assert time.monotonic() < ends, terminal.seen
+        terminal.drain(0.05)
+
+
+def test_piped_stdin_without_a_terminal(place: Place, tmp_path: Path) -> None:
+    row = clients.ROWS[0]
+    done = place.run(
+        "launch", "claude", "--yes", "-c", str(place.config), "--", "-p", env=_environ(row, tmp_path / "home"),
+        cwd=tmp_path, stdin="pass-it-on, please",
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "I have read it.\n"), done.stderr
+
+
+def test_what_the_model_cannot_do_fails_with_one_sentence_not_a_storm_of_retries(place: Place, tmp_path: Path) -> None:
+    row = clients.ROWS[0]
+    began = time.monotonic()
+    done = place.run(
+        "launch", "claude", "--yes", "-c", str(place.config), "--", "-p", "look-at-it", env=_environ(row, tmp_path / "home"),
+        cwd=tmp_path,
+    )  # fmt: skip
+    took = time.monotonic() - began
+    assert done.returncode == 1
+    assert "is not a multimodal model" in done.stdout
+    asked = len(place.asked("look-at-it"))
+    print(f"a refusal of the engine reaches the user in {took:.1f} s, after {asked} requests")
+    assert asked <= 6  # Claude Code's own variations of one request, without waiting in between
+    assert took < 15
 
 
 def test_the_table_in_the_docs_is_what_was_just_measured(place: Place) -> None:

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
-import pty
-import select
 import signal
 import socket
-import struct
 import subprocess
 import sys
-import termios
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +19,7 @@ from stackctl import runstate
 from stackctl.paths import StackPaths
 from tests.fakes import stubclients
 from tests.fakes.stubclients import KEY, saw, stub
+from tests.fakes.terminal import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -205,64 +200,6 @@ def test_piped_stdin_is_the_clients_and_stdout_has_only_its_words(home: Path, ru
 def test_a_signal_that_ends_the_client_ends_it_like_without_us(home: Path, running: StackPaths) -> None:
     stub(home / "bin", "claude")
     assert launch(home, "claude", "--", "die").returncode == -signal.SIGKILL
-
-
-class Terminal:
-    """A program in a terminal of its own."""
-
-    def __init__(self, words: list[str], env: dict[str, str], cwd: Path) -> None:
-        self.pid, self._master = pty.fork()
-        if self.pid == 0:
-            try:
-                os.chdir(cwd)
-                os.execve(words[0], words, env)
-            finally:
-                os._exit(127)
-        self.seen = ""
-        self.code: int | None = None
-
-    def read(self, *words: str, within: float = 60.0) -> None:
-        """Read until every one of `words` was seen."""
-        ends = time.monotonic() + within
-        while not all(word in self.seen for word in words):
-            assert time.monotonic() < ends, f"never saw {words}: {self.seen!r}"
-            if select.select([self._master], [], [], 0.2)[0]:
-                try:
-                    raw = os.read(self._master, 65536)
-                except OSError:  # the other end is closed
-                    raw = b""
-                assert raw or all(word in self.seen for word in words), f"ended without {words}: {self.seen!r}"
-                self.seen += raw.decode(errors="replace")
-
-    def type(self, raw: bytes) -> None:
-        os.write(self._master, raw)
-
-    def resize(self, rows: int, columns: int) -> None:
-        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-    def end(self, within: float = 60.0) -> int:
-        """Its exit code, once it has ended and all that it said was read."""
-        ends = time.monotonic() + within
-        while self.code is None:
-            assert time.monotonic() < ends, f"it did not end: {self.seen!r}"
-            self._drain(0.05)
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.code = os.waitstatus_to_exitcode(status)
-        self._drain(0)
-        return self.code
-
-    def _drain(self, wait: float) -> None:
-        with contextlib.suppress(OSError):
-            while select.select([self._master], [], [], wait)[0]:
-                self.seen += os.read(self._master, 65536).decode(errors="replace")
-                wait = 0
-
-    def close(self) -> None:
-        if self.code is None:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-        os.close(self._master)
 
 
 @pytest.fixture
