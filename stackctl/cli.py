@@ -144,6 +144,32 @@ def status(
 
 
 @app.command()
+def logs(
+    service: Annotated[
+        str | None, typer.Argument(metavar="[SERVICE]", help="engine, gateway or supervisor (else all of them).")
+    ] = None,
+    *,
+    config: ConfigOption = None,
+    name: NameOption = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")] = False,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="TIME", help="Nothing older: 30s, 10m, 2h, 1d or 2026-01-31T12:00.")
+    ] = None,
+    tail: Annotated[
+        int | None,
+        typer.Option("--tail", "-n", min=0, metavar="N", help="Newest lines of each (100; all with --since)."),
+    ] = None,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """What the services wrote, without secrets; also when the stack is down."""
+    from stackctl.commands import logs as command
+
+    request = command.Request(name, config, service, follow=follow, since=since, tail=tail, as_json=as_json)
+    _end(lambda: command.run(request), debug=debug, as_json=as_json)
+
+
+@app.command()
 def env(
     *,
     config: ConfigOption = None,

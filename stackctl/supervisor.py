@@ -20,7 +20,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from stackctl import files, identity, probe, process, runstate, sockets, survivors, transitions, vitals
+from stackctl import files, identity, logfile, probe, process, runstate, sockets, survivors, transitions, vitals
 from stackctl.errors import StackError
 from stackctl.model import ClientFacts, ServiceKind, State
 from stackctl.runstate import ServiceRecord, StackState
@@ -57,6 +57,8 @@ _HEAD_START = 2.0  # seconds that gateways get to end before engines are told: r
 _STUCK = 15.0  # seconds after which a tree that will not die is given up: its guard goes on trying
 _VERIFY = 330.0  # seconds; the request inside has its own, shorter deadline
 _TAIL = 20
+_TICK_FLOOD = 0.05  # seconds between looks while, and some time after, a log grew by a sixteenth of its cap between two
+_FLOOD_ENDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,7 @@ class _Run:
     oom: bool = False
     empty: bool = False
     killed_by_us: bool = False
+    logged: int = 0  # size in bytes of its log at the last look
 
 
 class Supervisor:
@@ -159,6 +162,7 @@ class Supervisor:
         verify: Callable[[], ClientFacts],
         prepare: Callable[[], None] = lambda: None,
         restart: RestartPolicy | None = None,
+        log_cap: int = logfile.MOST,
     ) -> None:
         self._paths = paths
         self._on_event = on_event
@@ -177,6 +181,8 @@ class Supervisor:
             for spec in specs
         ]
         self._policy = policy
+        self._log_cap = log_cap  # bytes on disk that the log of one service may take
+        self._flooded_until = float("-inf")
         self._state = StackState(
             paths.name,
             plan_digest,
@@ -247,6 +253,7 @@ class Supervisor:
                 self._sample(run, now)
                 if not self._stopping:
                     self._feed(run, transitions.Tick())
+            self._trim_logs(now)
             self._watch_stack(now)
             if self._ended is not None and not any(run.service.alive for run in self._runs):
                 return self._ended
@@ -263,13 +270,28 @@ class Supervisor:
         for run in self._runs:
             if run.child is not None and run.child.status >= 0:
                 poll.register(run.child.status, select.POLLIN)
-        poll.poll((_TICK_READY if calm else _TICK_START) * 1000)
+        tick = _TICK_READY if calm else _TICK_START
+        poll.poll((_TICK_FLOOD if time.monotonic() < self._flooded_until else tick) * 1000)
         with contextlib.suppress(BlockingIOError):
             while os.read(self._wake_read, 4096):
                 pass
         asked, self._asked = self._asked, []
         for signum in asked:
             self._begin_stop(signum, immediate=self._stopping or signum == signal.SIGQUIT)
+
+    def _trim_logs(self, now: float) -> None:
+        """Keep each log below its cap; look again soon while one is being flooded."""
+        for run in self._runs:
+            try:
+                size = os.lstat(run.spec.log).st_size
+            except OSError:
+                continue
+            grown, run.logged = size - run.logged, size
+            if grown > 0 and run.child is not None:
+                cap = logfile.cap_of(run.spec.log, self._log_cap)
+                if grown * 16 > cap:
+                    self._flooded_until = now + _FLOOD_ENDS
+                logfile.trim(run.spec.log, cap)
 
     def _watch_stack(self, now: float) -> None:
         """See to what concerns all services together."""
@@ -336,6 +358,7 @@ class Supervisor:
         run.exit_code = run.signal = None
         run.oom = run.empty = run.killed_by_us = False
         run.generation += 1
+        logfile.compact(run.spec.log, logfile.cap_of(run.spec.log, self._log_cap))
         try:
             run.child = child = process.spawn(run.spec, run_id=run.mark)
         except StackError as error:

@@ -35,6 +35,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--busy", action="store_true", help="use CPU time while mute")
     parser.add_argument("--no-work", action="store_true", help="healthy, but POST /work is 404")
     parser.add_argument("--chatty", action="store_true", help="write a line of log for each tenth of a second")
+    parser.add_argument("--flood", type=float, default=0.0, help="write so many megabytes of log a second")
     parser.add_argument("--leave-port", type=int, default=0, help="listen here instead of --port, as LiteLLM does")
     return parser.parse_args()
 
@@ -85,6 +86,9 @@ class Api:
         assert self.core.stdout is not None
         self.below = self.core.stdout.readline().decode().split()
         self.served = 0
+        self.began = time.monotonic()
+        self.flooded = 0
+        self.lines = self.refused = 0
 
     def load(self) -> None:
         until = time.monotonic() + self.options.load
@@ -117,15 +121,27 @@ class Api:
                 os._exit(self.options.crash_code)
             if self.options.chatty:
                 say("chat " * 200)
+            self.flood()
             if self.options.busy and self.mute(ready_at):
                 for _ in range(2_000_000):
                     pass
-            for each in select.select([server, *waiting], [], [], 0.1)[0]:
+            for each in select.select([server, *waiting], [], [], 0.01 if self.options.flood else 0.1)[0]:
                 if each is server:
                     waiting[server.accept()[0]] = time.monotonic()
                 elif not self.mute(ready_at):
                     waiting.pop(each)
                     self.answer(each)
+
+    def flood(self) -> None:
+        """What is due of the flood, each line numbered; a full disk is no reason to stop."""
+        due = self.options.flood * 1e6
+        while self.flooded < due * (time.monotonic() - self.began) and self.options.flood:
+            self.lines += 1
+            try:
+                self.flooded += os.write(1, (f"flood {self.lines} ".ljust(999, "~") + "\n").encode())
+            except OSError:
+                self.refused += 1
+                self.flooded += 1000
 
     def mute(self, since: float) -> bool:
         after = float(self.options.mute_after)
@@ -144,7 +160,7 @@ class Api:
         if path == "/health":
             return (200, "") if self.core.poll() is None else (503, "")
         if path == "/metrics":
-            return 200, f"tokens_total {self.tokens}\n"
+            return 200, f"tokens_total {self.tokens}\nlog_lines {self.lines}\nlog_refused {self.refused}\n"
         if path == "/pids":
             return 200, " ".join([str(os.getpid()), *self.below])
         if path == "/work" and method == "POST" and not self.options.no_work:

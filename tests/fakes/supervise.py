@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.dirname(os.path.dirname(HERE)))
 
-from stackctl import files, probe, supervisor  # noqa: E402
+from stackctl import files, logfile, probe, supervisor  # noqa: E402
 from stackctl.errors import StackError  # noqa: E402
 from stackctl.model import ClientFacts, Probe, ProcessSpec, ServiceKind  # noqa: E402
 from stackctl.paths import StackPaths  # noqa: E402
@@ -56,6 +56,7 @@ def main() -> int:
     paths = StackPaths(sys.argv[1])
     services = json.loads(sys.argv[2])
     policy = json.loads(sys.argv[3]) if len(sys.argv) > 3 else {}
+    log_cap = policy.pop("log_cap", logfile.MOST)
 
     def say(kind: str, **facts: object) -> None:
         os.write(1, (json.dumps({"event": kind, **facts}) + "\n").encode())
@@ -81,6 +82,7 @@ def main() -> int:
             on_event=on_event,
             verify=verify,
             restart=supervisor.RestartPolicy(**policy),
+            log_cap=log_cap,
         ).run()
     except StackError as error:
         say("error", type=type(error).__name__, message=error.message)

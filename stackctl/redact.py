@@ -1,0 +1,52 @@
+"""Take secrets and terminal control out of log lines before anybody sees them."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+HIDDEN = "<redacted>"
+_SHORTEST = 8  # characters: shorter "secrets" are words
+_SECRET_NAME = re.compile(r"(?:KEY|TOKEN|SECRET|PASSWORD)$")  # of a variable whose value is one
+
+_PATTERNS = (
+    re.compile(r"\b(sk-)[\w-]{8,}"),
+    re.compile(r"\b(hf_)\w{16,}"),
+    re.compile(r"(\b(?:Bearer|Basic) +)[\w.~+/=-]{8,}", re.IGNORECASE),
+    re.compile(r"(api[-_]?key['\"]?\s*[:=]\s*\[?['\"]?)[^\s'\",\]}&]{8,}", re.IGNORECASE),
+    re.compile(r"(://[^\s/:@]+:)[^\s/@]+(?=@)"),
+    re.compile(r"()\b[0-9a-f]{64}\b"),  # what our own engine keys look like, also those of earlier runs
+)
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
+
+
+def cleaner(secrets: Iterable[str]) -> Callable[[str], str]:
+    """Return what takes `secrets`, whatever looks like one, and control characters out of a line."""
+    known = sorted({each for each in secrets if len(each) >= _SHORTEST}, key=len, reverse=True)
+
+    def clean(line: str) -> str:
+        line = line.rstrip("\r").rpartition("\r")[2]  # of a progress bar, what one would see last
+        line = _CONTROL.sub("", _ESCAPES.sub("", line))
+        for each in known:
+            line = line.replace(each, HIDDEN)
+        for pattern in _PATTERNS:
+            line = pattern.sub(rf"\1{HIDDEN}", line)
+        return line
+
+    return clean
+
+
+def secrets_of(pid: int) -> set[str]:
+    """The secrets in the environment of a living process; none where it cannot be read."""
+    found: set[str] = set()
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as environ:
+        for variable in environ.read(1 << 20).split(b"\0"):
+            name, _, value = variable.decode(errors="replace").partition("=")
+            if _SECRET_NAME.search(name.upper()):
+                found.add(value)
+    return found
