@@ -288,6 +288,39 @@ def key_rotate(
     _end(lambda: command.rotate(flags, restart=restart, as_json=as_json), debug=debug, as_json=as_json)
 
 
+@app.command()
+def gc(
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")] = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Remove old environments, half-made installs, old logs and stale caches, with their sizes."""
+    from stackctl.commands import gc as command
+
+    _end(lambda: command.run(dry_run=dry_run, yes=yes), debug=debug, as_json=as_json)
+
+
+@app.command()
+def uninstall(
+    *,
+    models: Annotated[
+        bool, typer.Option("--models", help="Also the models that stackctl fetched from the hub.")
+    ] = False,
+    settings: Annotated[bool, typer.Option("--settings", help="Also your own configuration directory.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")] = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Stop every stack and remove all that stackctl made on this machine; it shows the list and asks."""
+    from stackctl.commands import uninstall as command
+
+    request = command.Request(models=models, settings=settings, dry_run=dry_run, yes=yes)
+    _end(lambda: command.run(request), debug=debug, as_json=as_json)
+
+
 def _flags(
     config: str | None, name: str | None, model: str | None, gateway: str | None, *, allow_untested: bool = False
 ) -> Flags:

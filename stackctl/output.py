@@ -181,6 +181,13 @@ def ask(question: str, *, assume: bool) -> bool:
     return sys.stdin.readline().strip().lower() in {"", "y", "yes"}
 
 
+def confirm(question: str) -> bool:
+    """Ask on the terminal before something is destroyed: only a written yes is one."""
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
 def has_terminal() -> bool:
     """Whether a person is there to be asked."""
     return sys.stdin.isatty() and sys.stderr.isatty()

@@ -49,6 +49,11 @@ def trust_file() -> str:
     return os.path.join(home(), "trusted.json")
 
 
+def models_file() -> str:
+    """Which models of the hub's cache stackctl fetched."""
+    return os.path.join(home(), "models.json")
+
+
 class StackPaths:
     """The files of one stack, all below `root`."""
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from stackctl.errors import PreflightError
-from stackctl.hub import failures
+from stackctl.hub import failures, fetched
 from stackctl.hub.cache import OTHER_WEIGHTS, cache_dir, cached, repo_dir, wanted
 from stackctl.hub.transfer import Meter, Progress, download, run
 from stackctl.toolchain.atomic import locked
@@ -63,6 +63,7 @@ def _fetch(model_id: str, revision: str | None, on_progress: Callable[[Progress]
     }
     total = sum(sizes[name] for name in names)
     blobs = os.path.join(repo_dir(model_id), "blobs")
+    fetched.note(model_id)  # first, so that a download that is cut off can be removed too
     os.makedirs(blobs, exist_ok=True)  # only now: a misspelt name leaves nothing
     _check_room(model_id, total - _present(blobs))
     meter = Meter(total)

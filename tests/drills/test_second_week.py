@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from stackctl import identity
 from stackctl.model import Probe
 from stackctl.probe import request
 from tests.fakes.home import Home
@@ -76,3 +77,24 @@ def test_the_key_of_a_stopped_stack_is_replaced_at_once(home: Home) -> None:
     assert home.data("key", "rotate") == {"name": "default", "restarted": False}
     assert path.read_text() != old
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+# --- uninstall
+
+
+def test_uninstall_stops_running_stacks_and_leaves_no_file_and_no_process(home: Home) -> None:
+    pids = []
+    for name in ("default", "other"):
+        data = home.up(name)
+        pids += [identity.of(data["supervisor"]["pid"]), *(identity.of(each["pid"]) for each in data["services"])]
+    shown = home.run("uninstall", "--dry-run").stderr
+    assert "client key" in shown
+    assert "together" in shown
+    assert home.data("status")["state"] == "ready"
+    refused = home.run("uninstall", expect=2)  # nobody is there to be asked
+    assert "--yes" in refused.stderr
+    assert home.data("status")["state"] == "ready"
+    home.run("uninstall", "--yes")
+    assert not home.state.exists()
+    assert not [each for each in pids if each is not None and identity.alive(each)]
+    home.run("down", expect=4)

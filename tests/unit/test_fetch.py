@@ -15,7 +15,7 @@ import pytest
 
 from stackctl import fetch
 from stackctl.errors import PREFLIGHT, PreflightError, StackError
-from stackctl.hub import cache, transfer
+from stackctl.hub import cache, fetched, transfer
 from tests.fakes.hub import COMMIT, Hub, Repo
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def own_hub_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             monkeypatch.delenv(name)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setenv("HF_TOKEN", "hf_canary")
+    monkeypatch.setenv("STACKCTL_HOME", str(tmp_path / "state"))
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path / "hf"
@@ -72,6 +73,15 @@ def test_a_model_arrives_whole_in_the_hubs_own_cache_and_needs_no_network_again(
     assert time.monotonic() - began < 0.2
     assert fetch.cached(NAME) == directory
     assert fetch.cached(NAME, COMMIT) == directory
+
+
+def test_what_stackctl_fetched_is_recorded_and_what_was_there_before_is_not() -> None:
+    with Hub({NAME: Repo(FILES), "acme/other": Repo(FILES)}) as hub:
+        os.makedirs(os.path.join(cache.repo_dir("acme/other"), "blobs"))  # by another program
+        get(hub)
+        get(hub, "acme/other")
+    recorded = fetched.known_models()
+    assert [(each.model, each.directory) for each in recorded] == [(NAME, cache.repo_dir(NAME))]
 
 
 def test_other_weights_are_left_out_and_the_offline_snapshot_still_counts_as_whole() -> None:

@@ -1,0 +1,362 @@
+"""What stackctl made on this machine, with sizes, and its removal: for `gc` and `uninstall`.
+
+Only what is known to be stackctl's is listed: environments by the marker in them, a stack's files by their names,
+hub models by the record of what was fetched. No symlink is followed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import shutil
+import stat
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from stackctl import files, names, paths, runstate
+from stackctl.embedded import embedded_dir
+from stackctl.errors import ConfigError
+from stackctl.hub import fetched
+from stackctl.paths import StackPaths
+from stackctl.toolchain import builds, marker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+DAY = 86400.0  # seconds
+OLD = 30 * DAY  # for logs and corrupt state files of stacks that do not run
+STALE = 90 * DAY  # for compilation caches: one is made again in minutes, but also missed for minutes
+_HALF = 1 * DAY  # for files that were being written when their process died
+_PARTIAL = ".partial"
+# Names that toolchain/locate.py and embedded.py give: only their locks are ours.
+_MADE = re.compile(r"(?:(?:engine|gateway)-.+-[0-9a-f]{12}-py\d+\.\d+|SmolLM2-135M-Instruct-[0-9a-f]{12})")
+
+
+@dataclass(frozen=True, slots=True)
+class Belonging:
+    """One thing that can be removed by itself. `size` is in bytes; `lock` names what must not be held meanwhile."""
+
+    what: str
+    path: str
+    size: int
+    lock: str = ""
+    stack: str = ""
+
+
+def of(what: str, path: str, *, lock: str = "", stack: str = "") -> Belonging:
+    """A belonging with its size measured."""
+    return Belonging(what, path, size(path), lock, stack)
+
+
+def size(path: str) -> int:
+    """The bytes of a file, or of all files below a directory; a file with several names counts once."""
+    seen: set[tuple[int, int]] = set()
+    total = 0
+    for each in _files(path):
+        with contextlib.suppress(OSError):
+            facts = os.lstat(each)
+            if (facts.st_dev, facts.st_ino) not in seen:
+                seen.add((facts.st_dev, facts.st_ino))
+                total += facts.st_size
+    return total
+
+
+def _files(path: str) -> Iterator[str]:
+    if not _is_dir(path):
+        yield path
+        return
+    for top, _, inside in os.walk(path, followlinks=False):
+        for name in inside:
+            yield os.path.join(top, name)
+
+
+def _is_dir(path: str) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)
+
+
+def _listed(directory: str) -> list[str]:
+    """The entries of a real directory of ours, sorted; none for anything else."""
+    try:
+        facts = os.lstat(directory)
+        if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid():
+            return []
+        return [os.path.join(directory, name) for name in sorted(os.listdir(directory))]
+    except OSError:
+        return []
+
+
+# --- environments and made models -----------------------------------------------------------------------------------
+
+
+def environments() -> list[Belonging]:
+    """The managed environments and the embedded models: directories with our marker."""
+    found = []
+    for directory in (paths.envs_dir(), paths.models_dir()):
+        what = "environment" if directory == paths.envs_dir() else "embedded model"
+        found += [of(what, each, lock=f"{each}.lock") for each in _listed(directory) if _lock_of(each)]
+    return found
+
+
+def _lock_of(root: str) -> str:
+    """The digest in the marker of an environment; empty when it has none, and so is not ours."""
+    if not _is_dir(root):
+        return ""
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        found = json.loads(files.read_private(os.path.join(root, marker.NAME)))["lock"]
+        return found if isinstance(found, str) else ""
+    return ""
+
+
+def outdated() -> list[Belonging]:
+    """The environments and models that this version of stackctl would not use."""
+    wanted = {builds.lock_digest(each) for each in builds.BUILDS}
+    current = os.path.basename(embedded_dir())
+    return [
+        each
+        for each in environments()
+        if (each.what == "environment" and _lock_of(each.path) not in wanted)
+        or (each.what == "embedded model" and os.path.basename(each.path) != current)
+    ]
+
+
+def halves() -> list[Belonging]:
+    """What installs that were killed left half-made."""
+    found = []
+    for directory in (paths.envs_dir(), paths.models_dir()):
+        for each in _listed(directory):
+            name = os.path.basename(each)
+            made = _MADE.match(name[1:]) if name.startswith(".") and name.endswith(_PARTIAL) else None
+            if made and _is_dir(each):
+                found.append(of("half-made", each, lock=os.path.join(directory, f"{made[0]}.lock")))
+    return found
+
+
+def locks() -> list[Belonging]:
+    """The lock files of environments."""
+    return [
+        of("lock", each, lock=each)
+        for directory in (paths.envs_dir(), paths.models_dir())
+        for each in _listed(directory)
+        if each.endswith(".lock") and _MADE.fullmatch(os.path.basename(each)[: -len(".lock")])
+    ]
+
+
+def users(path: str) -> list[int]:
+    """The processes that run from a directory, also those that rewrote their argv: by what they have mapped.
+
+    Another state directory may share the environments, so its stacks are not known by name. Linux only: elsewhere
+    none is found.
+    """
+    found = []
+    inside = os.path.realpath(path) + os.sep
+    for pid in (int(each) for each in _pids()):
+        with contextlib.suppress(OSError):
+            with open(f"/proc/{pid}/cmdline", "rb") as stream:
+                run = inside.encode() in stream.read() and pid != os.getpid()
+            with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as lines:
+                if run or any(inside in line for line in lines):
+                    found.append(pid)
+    return found
+
+
+def _pids() -> list[str]:
+    return [each for each in os.listdir("/proc") if each.isdigit()] if os.path.isdir("/proc/self") else []
+
+
+# --- stacks ---------------------------------------------------------------------------------------------------------
+
+
+def stacks() -> list[StackPaths]:
+    """Every stack that has files, by name."""
+    found = []
+    for each in _listed(os.path.join(paths.home(), "stacks")):
+        with contextlib.suppress(ConfigError):
+            if _is_dir(each):
+                found.append(StackPaths(names.check_name(os.path.basename(each))))
+    return found
+
+
+def of_stack(stack: StackPaths) -> list[Belonging]:
+    """Its keys, logs, rendered files and the rest, by the names that stackctl gives."""
+    ours = {
+        os.path.basename(place)
+        for slot in StackPaths.__slots__
+        if os.path.dirname(place := str(getattr(stack, slot))) == stack.root
+    } | {"services"}
+    words = {stack.client_key: "client key", stack.logs: "logs", stack.gateway_dir: "rendered files"}
+    return [
+        of(words.get(each, "state"), each, stack=stack.name)
+        for each in _listed(stack.root)
+        if (name := os.path.basename(each)) in ours or name.startswith(tuple(f"{known}." for known in ours))
+    ]
+
+
+def old_of_stack(stack: StackPaths, now: float) -> list[Belonging]:
+    """Old logs and remains of a stack that does not run."""
+    if runstate.is_locked(stack):
+        return []
+    corrupt = os.path.basename(stack.state) + ".corrupt-"
+    found = [of("old log", each, stack=stack.name) for each in _listed(stack.logs) if _age(each, now) > OLD]
+    for each in of_stack(stack):
+        name = os.path.basename(each.path)
+        if name.startswith(corrupt) and _age(each.path, now) > OLD:
+            found.append(Belonging("corrupt state", each.path, each.size, stack=stack.name))
+        elif name.endswith((".tmp", ".new")) and os.path.isfile(each.path) and _age(each.path, now) > _HALF:
+            found.append(Belonging("half-written", each.path, each.size, stack=stack.name))
+    return found
+
+
+def _age(path: str, now: float) -> float:
+    try:
+        return now - os.lstat(path).st_mtime
+    except OSError:
+        return 0.0
+
+
+# --- caches and the rest --------------------------------------------------------------------------------------------
+
+
+def caches() -> list[Belonging]:
+    """The compilation caches."""
+    return [of("cache", each) for each in _listed(paths.cache_dir())]
+
+
+def stale_caches(now: float) -> list[Belonging]:
+    """Compilation results that nothing has read or written for a long time."""
+    compiled = os.path.join(paths.cache_dir(), "vllm", "torch_compile_cache")
+    parts = [each for kind in _listed(paths.cache_dir()) for each in _listed(kind) if each != compiled]
+    return [of("stale cache", each) for each in [*parts, *_listed(compiled)] if now - _used(each) > STALE]
+
+
+def _used(path: str) -> float:
+    """When any file below was last read or written, as far as the file system keeps count; unix time."""
+    latest = 0.0
+    for each in [path, *_files(path)]:
+        with contextlib.suppress(OSError):
+            facts = os.lstat(each)
+            latest = max(latest, facts.st_mtime, facts.st_atime if stat.S_ISREG(facts.st_mode) else 0.0)
+    return latest
+
+
+def rest() -> list[Belonging]:
+    """Trusted hashes, the record of fetched models, and the settings made for clients of stacks on other machines."""
+    clients = os.path.join(paths.home(), "clients")  # commands/env.py
+    return [of("record", each) for each in (paths.trust_file(), paths.models_file(), clients) if os.path.lexists(each)]
+
+
+def hub_models() -> list[Belonging]:
+    """The models that stackctl fetched from the hub, with the hub's own locks for them."""
+    found = []
+    for each in fetched.known_models():
+        found.append(of(f"model {each.model}", each.directory))
+        cache, name = os.path.split(each.directory)
+        beside = os.path.join(cache, ".locks", name)
+        if _is_dir(beside):
+            found.append(of("lock", beside))
+    return found
+
+
+def configuration() -> list[Belonging]:
+    """The user's own configuration directory."""
+    directory = paths.config_dir()
+    return [of("configuration", directory)] if _is_dir(directory) else []
+
+
+# --- removal --------------------------------------------------------------------------------------------------------
+
+
+def remove(things: Sequence[Belonging]) -> list[str]:
+    """Remove things; say in words which were left, and why. A missing one counts as removed."""
+    return [f"{each.path}: {why}" for each in things if (why := _remove(each))]
+
+
+def _remove(each: Belonging) -> str:
+    if not os.path.lexists(each.path):
+        return ""
+    if each.what in {"environment", "embedded model"} and (using := users(each.path)):
+        return f"in use by {', '.join(map(str, using[:5]))}"
+    with _held(each.lock) as free:
+        if not free:
+            return "another stackctl is at work on it"
+        try:
+            if _is_dir(each.path):
+                # Renamed first: it is gone as a whole, or half-made to everybody, whatever stops us.
+                shutil.rmtree(_hidden(each))
+            else:
+                os.unlink(each.path)
+        except OSError as error:
+            return error.strerror or str(error)
+    return ""
+
+
+def _hidden(each: Belonging) -> str:
+    if each.what not in {"environment", "embedded model"}:
+        return each.path
+    directory, name = os.path.split(each.path)
+    aside = os.path.join(directory, f".{name}.{os.getpid()}{_PARTIAL}")
+    os.rename(each.path, aside)
+    return aside
+
+
+@contextlib.contextmanager
+def _held(path: str) -> Iterator[bool]:
+    """Hold the lock at `path`, if there is one; False when somebody else does."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC) if path else -1
+    except OSError:
+        handle = -1
+    try:
+        if handle >= 0:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        free = True
+    except OSError:
+        free = False
+    try:
+        yield free
+    finally:
+        if handle >= 0:
+            os.close(handle)
+
+
+def remove_empty(*directories: str) -> None:
+    """Remove directories that nothing is left in."""
+    for each in directories:
+        with contextlib.suppress(OSError):
+            os.rmdir(each)
+
+
+def leftovers() -> list[str]:
+    """What stands in our directories after all: other people's files, and the configuration."""
+    directories = [paths.home(), os.path.join(paths.home(), "stacks"), *(stack.root for stack in stacks())]
+    return [
+        each
+        for directory in directories
+        for each in _listed(directory)
+        if each not in {*directories, paths.config_dir(), paths.envs_dir()}
+    ]
+
+
+def words(count: int) -> str:
+    """Bytes for people."""
+    amount = float(count)
+    for unit in ("B", "kB", "MB"):
+        if amount < 999.5:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} GB"
+
+
+def lines(things: Sequence[Belonging]) -> list[str]:
+    """The list for people, with its sum."""
+    width = max((len(each.what) for each in things), default=0)
+    rows = [f"  {each.what:<{width}}  {words(each.size):>9}  {each.path}" for each in things]
+    return [*rows, f"  {'together':<{width}}  {words(sum(each.size for each in things)):>9}"]
+
+
+def now() -> float:
+    """Unix time in seconds, as files have it."""
+    return time.time()
