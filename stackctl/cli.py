@@ -135,12 +135,17 @@ def restart(
 
 @app.command()
 def status(
-    *, config: ConfigOption = None, name: NameOption = None, as_json: JsonOption = False, debug: DebugOption = False
+    *,
+    config: ConfigOption = None,
+    name: NameOption = None,
+    every: Annotated[bool, typer.Option("--all", help="Every stack that runs.")] = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
 ) -> None:
     """What runs, on which port, since when."""
     from stackctl.commands import status as command
 
-    _end(lambda: command.run(name, config), debug=debug, as_json=as_json)
+    _end(command.run_all if every else lambda: command.run(name, config), debug=debug, as_json=as_json)
 
 
 @app.command()

@@ -7,12 +7,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from stackctl import names, runstate
-from stackctl.errors import NotRunningError
+from stackctl.errors import NotRunningError, StackError
 from stackctl.output import Outcome
 from stackctl.paths import StackPaths
 
 if TYPE_CHECKING:
     from stackctl.runstate import ServiceRecord, StackState
+
+_HEAD = ("SERVICE", "STATE", "SINCE", "PID", "PORT", "RESTARTS", "MODEL")
 
 
 def run(name: str | None, config: str | None) -> Outcome:
@@ -25,8 +27,30 @@ def run(name: str | None, config: str | None) -> Outcome:
                 f"the stack `{paths.name}` is not running; its supervisor had died: {line}", remedy="stackctl up"
             )
         raise NotRunningError(f"the stack `{paths.name}` is not running", remedy="stackctl up")
-    head = ("SERVICE", "STATE", "SINCE", "PID", "PORT", "RESTARTS", "MODEL")
-    return Outcome(lines=[_title(state)], table=(head, [_row(each) for each in state.services]), data=as_data(state))
+    return Outcome(lines=[_title(state)], table=(_HEAD, [_row(each) for each in state.services]), data=as_data(state))
+
+
+def run_all() -> Outcome:
+    """Show every stack of this user that runs. Raises NotRunningError (exit code 4) when none does."""
+    from stackctl import belongings
+
+    found, notes = [], []
+    for paths in belongings.stacks():
+        try:
+            state = runstate.running(paths)
+        except StackError as error:  # another version's: the others are shown all the same
+            notes.append(f"stackctl: {error.message} (try: {error.remedy})")
+            continue
+        if state is not None:
+            found.append(state)
+    if not found and not notes:
+        raise NotRunningError("no stack is running", remedy="stackctl up")
+    rows = [(state.name, *_row(each)) for state in found for each in state.services]
+    return Outcome(
+        lines=[*notes, *map(_title, found)],
+        table=(("STACK", *_HEAD), rows),
+        data={"stacks": [as_data(each) for each in found], "notes": notes},
+    )
 
 
 def as_data(state: StackState) -> dict[str, Any]:

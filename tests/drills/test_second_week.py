@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -98,3 +99,40 @@ def test_uninstall_stops_running_stacks_and_leaves_no_file_and_no_process(home: 
     assert not home.state.exists()
     assert not [each for each in pids if each is not None and identity.alive(each)]
     home.run("down", expect=4)
+
+
+# --- several stacks
+
+
+def test_stacks_live_side_by_side_and_keep_their_ports(home: Home) -> None:
+    home.run("status", "--all", expect=4)
+    first, second, third = home.up(), home.up("second"), home.up("third")
+    ports = {each["name"]: each["services"][0]["port"] for each in (first, second, third)}
+    assert len(set(ports.values())) == 3
+    listed = home.data("status", "--all")["stacks"]
+    assert [(each["name"], each["services"][0]["port"]) for each in listed] == sorted(ports.items())
+    assert home.run("status", "--all").stderr.count("ready") >= 3
+
+    keys = {name: _key(home, name) for name in ports}
+    assert len(set(keys.values())) == 3
+    assert _answer(second["gateway_url"], keys["second"]) == 200
+    assert _answer(second["gateway_url"], keys["default"]) in {401, 403}
+
+    home.run("down", "--name", "second")
+    assert [each["name"] for each in home.data("status", "--all")["stacks"]] == ["default", "third"]
+    for each in (first, third):
+        assert home.data("status", "--name", each["name"])["supervisor"] == each["supervisor"]
+        assert _answer(each["gateway_url"], keys[each["name"]]) == 200
+    home.run("status", "--name", "second", expect=4)
+
+    again = home.up("second")
+    assert again["services"][0]["port"] == ports["second"]
+    assert _key(home, "second") == keys["second"]  # shells that are open go on working
+
+
+def test_two_new_stacks_at_once_do_not_take_the_same_port(home: Home) -> None:
+    names = ("one", "two", "three")
+    with ThreadPoolExecutor(len(names)) as pool:
+        found = list(pool.map(home.up, names))
+    assert len({each["gateway_url"] for each in found}) == len(names)
+    assert {each["state"] for each in found} == {"ready"}

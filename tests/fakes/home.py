@@ -59,7 +59,7 @@ class Home:
 
     def config(self, name: str = "default", *, port: int | None = None, kind: str = "direct") -> Path:
         """A configuration of the scripted engine, `direct` without LiteLLM; without a port stackctl finds one itself."""
-        script = self.root / "script.json"
+        script = self.root / f"{name}.script.json"
         script.write_text('{"turns": []}')
         command = [sys.executable, str(ENGINE), "--fake-script", str(script)]
         engine: dict[str, Any] = {"model": "scripted", "max_model_len": 32768, "command": command}
