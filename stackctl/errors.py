@@ -46,8 +46,8 @@ class NotRunningError(StackError):
 
 
 class InterruptedByUser(StackError):  # noqa: N818 - it is a wish, not an error
-    """Ctrl-C or SIGTERM; `exit_code` is 130 or 143 by the signal."""
+    """Ctrl-C, or SIGTERM and the like; `exit_code` is 130 or 143."""
 
     def __init__(self, signum: int) -> None:
         super().__init__("stopped by the terminal" if signum == 2 else f"stopped by signal {signum}")
-        self.exit_code = 128 + signum
+        self.exit_code = INTERRUPTED if signum == 2 else TERMINATED

@@ -142,10 +142,18 @@ def failure(error: StackError, *, as_json: bool = False) -> None:
             + "\n"
         )
     for line in error.evidence:
-        note(f"  {_paint('|', '2')} {line}")
-    note(f"{_paint('stackctl:', '31')} {error.message}")
+        note(f"  {_paint('|', '2')} {_plain(line)}")
+    note(f"{_paint('stackctl:', '31')} {_plain(error.message)}")
     if error.remedy:
-        note(f"{_paint('     try:', '36')} {error.remedy}")
+        note(f"{_paint('     try:', '36')} {_plain(error.remedy)}")
+
+
+def _plain(text: str) -> str:
+    """On one line and without control characters: a log's lines and a file's names come from others."""
+    import re
+
+    text = re.sub(r"\x1b\[[0-9;:]*[A-Za-z]", "", text)  # colours
+    return "".join(each if each.isprintable() else " " for each in text).rstrip()
 
 
 def step(who: str, text: str, seconds: float) -> None:

@@ -35,10 +35,16 @@ def render(plan: Plan) -> tuple[RenderedFile, ...]:
     return RenderedFile(CONFIG_FILE, text), RenderedFile(AUTH_FILE, auth)
 
 
+def override() -> str | None:
+    """The user's own template, which is used in place of ours; None without one."""
+    own = os.path.join(paths.config_dir(), "templates", TEMPLATE)
+    return own if os.path.lexists(own) else None
+
+
 def _template() -> tuple[str, str]:
     """The template's text and where it came from: the user's override, else the one that ships."""
-    own = os.path.join(paths.config_dir(), "templates", TEMPLATE)
-    if os.path.lexists(own):
+    own = override()
+    if own is not None:
         try:
             return files.read_private(own).decode(), own
         except (OSError, UnicodeDecodeError) as error:

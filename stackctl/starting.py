@@ -8,22 +8,23 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from stackctl import output, process, runstate, supervise
+from stackctl import output, process, render, runstate, supervise
 from stackctl.catalog import symptoms
 from stackctl.errors import INTERRUPTED, TERMINATED, InterruptedByUser, StackError
-from stackctl.model import State
+from stackctl.model import ServiceKind, State
 from stackctl.paths import StackPaths
 from stackctl.progress import Follower
 from stackctl.supervisor import AlreadyRunning, Ended, Ready, ServiceChanged, Stopping, Tick
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from stackctl.model import ClientFacts, ProcessSpec
     from stackctl.supervise import Order
     from stackctl.supervisor import Event
 
 _TAIL = 12  # lines of the log that a failure shows
+_SAID = 300  # characters of the last line of a log that a message quotes
 _LOOK = 0.3  # seconds between looks at the logs of a stack that a detached supervisor starts
 _SUPERVISOR_ENV = frozenset({  # it starts nothing with its own environment: the order holds that of the services
     *("HOME", "LANG", "LC_ALL", "PATH", "STACKCTL_ENVS", "STACKCTL_HOME", "USER", "XDG_CONFIG_HOME", "XDG_STATE_HOME"),
@@ -37,15 +38,16 @@ class Narrator:
     def __init__(self, specs: Sequence[ProcessSpec], on_ready: Callable[[ClientFacts], None]) -> None:
         self._began = time.monotonic()
         self._on_ready = on_ready
-        self._followers = {spec.name: Follower(spec.log, spec.kind, start=_size(spec.log)) for spec in specs}
+        self.log_starts = {spec.name: _size(spec.log) for spec in specs}  # what an earlier run wrote is before it
+        self._followers = {spec.name: Follower(spec.log, spec.kind, start=self.log_starts[spec.name]) for spec in specs}
 
     def __call__(self, event: Event) -> None:
         """Tell one event."""
         if isinstance(event, Tick):
-            for name, follower in self._followers.items():
-                for phase in follower.poll():
-                    self._step(name, phase.text)
+            for name in self._followers:
+                self._phases(name)
         elif isinstance(event, ServiceChanged):
+            self._phases(event.name)  # what it came to before it changed
             detail = f": {event.detail}" if event.detail else ""
             self._step(event.name, f"{event.state}{detail}")
         elif isinstance(event, Ready):
@@ -53,6 +55,10 @@ class Narrator:
             self._on_ready(event.client)
         elif isinstance(event, Stopping):
             self._step("stack", "stopping at once" if event.immediate else "stopping")
+
+    def _phases(self, name: str) -> None:
+        for phase in self._followers[name].poll():
+            self._step(name, phase.text)
 
     def _step(self, who: str, text: str) -> None:
         output.step(who, text, time.monotonic() - self._began)
@@ -114,16 +120,19 @@ def _size(path: str) -> int:
         return 0
 
 
-def exit_code(ended: Ended, specs: Sequence[ProcessSpec], engine: str) -> int:
-    """The exit code of a run that ended by request. Raises StackError, with the cause, for one that failed."""
+def exit_code(ended: Ended, specs: Sequence[ProcessSpec], engine: str, log_starts: Mapping[str, int]) -> int:
+    """The exit code of a run that ended by request. Raises StackError, with the cause, for one that failed.
+
+    `log_starts` are the sizes in bytes that the logs had before: what earlier runs said is no cause of this failure.
+    """
     if ended.state is not State.FAILED:
         return INTERRUPTED if ended.signum == 2 else TERMINATED if ended.signum else 0
     if ended.stuck:
         output.warn(f"these processes would not die (the kernel holds them): {', '.join(map(str, ended.stuck))}")
-    raise failure(ended, specs, engine)
+    raise failure(ended, specs, engine, log_starts)
 
 
-def failure(ended: Ended, specs: Sequence[ProcessSpec], engine: str) -> StackError:
+def failure(ended: Ended, specs: Sequence[ProcessSpec], engine: str, log_starts: Mapping[str, int]) -> StackError:
     """The cause of a failed run, from the supervisor and from the service's log."""
     if ended.error is not None:
         return ended.error
@@ -139,10 +148,13 @@ def failure(ended: Ended, specs: Sequence[ProcessSpec], engine: str) -> StackErr
             remedy="close what holds memory, or choose a smaller or quantised model or a shorter max_model_len",
             evidence=tail,
         )
-    text = "\n".join(ended.tail)
-    cause = symptoms.diagnose_file(spec.kind, spec.log, engine=engine) if os.path.exists(spec.log) else None
+    cause = symptoms.diagnose_file(spec.kind, spec.log, start=log_starts.get(spec.name, 0), engine=engine)
     if cause is not None:
         return StackError(f"the {spec.name} did not start: {cause.sentence}", remedy=cause.remedy, evidence=tail)
-    said = symptoms.last_error(text)
-    reason = f"{ended.reason}: {said}" if said else ended.reason
-    return StackError(f"the {spec.name} failed: {reason}", remedy=f"the whole log is {spec.log}", evidence=tail)
+    said = symptoms.last_error("\n".join(ended.tail)) or next(filter(None, map(str.strip, reversed(ended.tail))), "")
+    reason = f"{ended.reason}: {said[:_SAID]}" if said else ended.reason
+    remedy = f"the whole log is {spec.log}"
+    own = render.override() if spec.kind is ServiceKind.GATEWAY else None
+    if own is not None:
+        remedy = f"its configuration comes from your template: correct or remove {own}; {remedy}"
+    return StackError(f"the {spec.name} failed: {reason}", remedy=remedy, evidence=tail)

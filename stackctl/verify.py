@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -50,11 +51,16 @@ def verify(target: Target) -> ClientFacts:
 
 
 def _said(error: str, body: bytes) -> str:
-    """The server's own words, out of whichever envelope they come in."""
+    """The server's own words on one line, out of whichever envelopes they come in."""
     try:
-        return str(json.loads(body)["error"]["message"])[:300]
+        said = str(json.loads(body)["error"]["message"])
     except (ValueError, KeyError, TypeError):
-        return error or body.decode(errors="replace")[:300] or "an empty answer"
+        said = error or body.decode(errors="replace") or "an empty answer"
+    with contextlib.suppress(
+        ValueError, KeyError, TypeError
+    ):  # `litellm.X: AnthropicException - {the engine's own}. ...`
+        said = str(json.JSONDecoder().raw_decode(said[said.index("{") :])[0]["error"]["message"])
+    return " ".join(said.split())[:300]
 
 
 def _tokens(body: bytes) -> int:

@@ -66,8 +66,9 @@ def start_detached(flags: Flags, *, yes: bool) -> ClientFacts:
     prepared = _made_ready(planning.prepare(flags), flags, yes=yes)
     order = _order(prepared)
     found: list[ClientFacts] = []
+    narrator = starting.Narrator(order.specs, found.append)
     try:
-        ended = starting.detached(order, starting.Narrator(order.specs, found.append))
+        ended = starting.detached(order, narrator)
     except AlreadyRunning as other:
         client = runstate.await_ready(prepared.paths, START_SECONDS)
         if client is None:
@@ -76,7 +77,7 @@ def start_detached(flags: Flags, *, yes: bool) -> ClientFacts:
             ) from other
         return client
     if ended is not None:
-        raise starting.failure(ended, order.specs, prepared.plan.engine.name)
+        raise starting.failure(ended, order.specs, prepared.plan.engine.name, narrator.log_starts)
     return found[0]
 
 
@@ -84,6 +85,7 @@ def _made_ready(prepared: Prepared, flags: Flags, *, yes: bool) -> Prepared:
     """All that comes before the start: a model is settled, the machine checked, programs and weights are on disk."""
     prepared = _proposed(prepared, flags, yes=yes)
     _greet(prepared)
+    render.render(prepared.plan)  # a spoiled template is found now, and not after a download
     fail_on(preflight.run(prepared))
     prepared = _installed(prepared, yes=yes)
     _fetch_model(prepared)
@@ -239,7 +241,7 @@ def _start(prepared: Prepared, *, detach: bool, as_json: bool) -> Outcome:
     if ended is None:
         output.note(f"stackctl: the stack `{paths.name}` runs in the background; stackctl down stops it")
         return Outcome(quiet=True)
-    code = starting.exit_code(ended, order.specs, plan.engine.name)
+    code = starting.exit_code(ended, order.specs, plan.engine.name, narrator.log_starts)
     output.note(f"stackctl: the stack `{paths.name}` is down; nothing of it is left running")
     return Outcome(code, quiet=True)
 

@@ -8,6 +8,7 @@ the processes that `stackctl status` names.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import http.client
 import json
 import os
@@ -165,6 +166,33 @@ def _running(home: Path, file: Path, said: str, config: dict[str, Any], record: 
         variables.get("LITELLM_MASTER_KEY", ""),
         record,
     )
+
+
+def leftovers(home: Path) -> list[str]:
+    """What is left of the stacks below `home` that should not be: processes, and files that only a running stack has.
+
+    A process is one of theirs by its environment, its command line, its directory or its output: vLLM's children
+    rewrite the first two.
+    """
+    found = []
+    for process in psutil.process_iter():
+        links = [f"/proc/{process.pid}/cwd", f"/proc/{process.pid}/fd/1"]
+        with contextlib.suppress(OSError, psutil.Error):
+            shown = [*process.cmdline(), *process.environ().values(), *map(os.readlink, links)]
+            if process.pid != os.getpid() and any(str(home) in each for each in shown):
+                found.append(f"process {process.pid}: {process.name()} {process.status()}")
+    stays = {"client.key", "lock", "ports.json"}
+    for path in home.glob("stacks/*/*"):
+        if path.is_file() and path.name not in stays:
+            found.append(str(path))
+        if path.name == "tmp" and path.is_dir():
+            found.append(str(path))
+    for root in map(str, home.glob("stacks/*")):  # where TMPDIR is when the path below `home` is too long for sockets
+        short = f"stackctl-{os.getuid()}-{hashlib.sha256(root.encode()).hexdigest()[:12]}"
+        found += [
+            str(each) for each in (Path("/run/user", str(os.getuid()), short), Path("/tmp", short)) if each.exists()
+        ]
+    return found
 
 
 # --- configurations
