@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from typing import TYPE_CHECKING, Any
@@ -33,8 +34,10 @@ def start(facts: Mapping[str, object], variables: Mapping[str, str], arguments: 
     model = _option(rest, "--model")
     if model is not None and model != facts["model"]:
         notes.append(_about_model(model, facts))
-    path = os.path.join(private, FILE)
-    return Start(("--settings", path, *rest), {path: json.dumps(content, indent=1) + "\n"}, notes)
+    text = json.dumps(content, indent=1) + "\n"
+    # named by its content: Claude Code reads it again when it changes, and two clients may have different ones
+    path = os.path.join(private, f"{hashlib.sha256(text.encode()).hexdigest()[:12]}-{FILE}")
+    return Start(("--settings", path, *rest), {path: text}, notes)
 
 
 def _no_proxy(variables: Mapping[str, str]) -> dict[str, str]:

@@ -29,16 +29,20 @@ def main() -> None:
             stream.write("sk-stackctl-bench\n")
         program = os.path.join(os.path.dirname(sys.executable), "stackctl")
         env, bare = [program, "env"], [sys.executable, "-c", "pass"]
-        times: dict[str, list[float]] = {"env": [], "bare": []}
+        down = [program, "env", "--quiet", "--name", "another"]  # nothing runs: what a start-up file pays every day
+        times: dict[str, list[float]] = {"env": [], "bare": [], "down": []}
         for _ in range(ROUNDS):
-            for name, argv in (("env", env), ("bare", bare)):
+            for name, argv in (("env", env), ("bare", bare), ("down", down)):
                 began = time.perf_counter()
-                subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "STACKCTL_HOME": home})
+                subprocess.run(
+                    argv, check=name != "down", stdout=subprocess.DEVNULL, env={**os.environ, "STACKCTL_HOME": home}
+                )
                 times[name].append(time.perf_counter() - began)
     medians = {name: statistics.median(each) * 1000 for name, each in times.items()}
     print(
         f"stackctl env {medians['env']:.1f} ms, bare interpreter {medians['bare']:.1f} ms, ratio {medians['env'] / medians['bare']:.2f}"
     )
+    print(f"with nothing running {medians['down']:.1f} ms, ratio {medians['down'] / medians['bare']:.2f}")
 
 
 if __name__ == "__main__":

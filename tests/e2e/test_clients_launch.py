@@ -306,6 +306,22 @@ def _answering(place: Place, mark: str, before: int, terminal: Terminal) -> None
         terminal.drain(0.05)
 
 
+@pytest.mark.parametrize("row", [each for each in clients.ROWS if each.locks is None or each.name != "claude"], ids=lambda row: row.id)  # fmt: skip
+def test_the_users_own_mcp_servers_are_still_there(place: Place, row: clients.Row, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    files = {
+        "claude": (".claude.json", json.dumps({"mcpServers": {"my-own-server": {"type": "stdio", "command": "/bin/true"}}})),
+        "codex": (".codex/config.toml", '[mcp_servers.my-own-server]\ncommand = "/bin/true"\n'),
+        "opencode": (".config/opencode/opencode.json", json.dumps({"$schema": "https://opencode.ai/config.json", "mcp": {"my-own-server": {"type": "local", "command": ["/bin/true"]}}})),
+        "qwen": (".qwen/settings.json", json.dumps({"$version": 4, "mcpServers": {"my-own-server": {"command": "/bin/true"}}})),
+    }  # fmt: skip
+    name, text = files[row.name]
+    (home / name).parent.mkdir(parents=True)
+    (home / name).write_text(text)
+    done = place.run("launch", row.name, "--yes", "-c", str(place.config), "--", "mcp", "list", env=_environ(row, home), cwd=tmp_path)  # fmt: skip
+    assert "my-own-server" in done.stdout + done.stderr
+
+
 def test_piped_stdin_without_a_terminal(place: Place, tmp_path: Path) -> None:
     row = clients.ROWS[0]
     done = place.run(

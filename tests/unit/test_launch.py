@@ -102,6 +102,16 @@ def test_claude_gets_a_private_settings_file_that_says_the_same(home: Path, runn
     assert list((home / "user").rglob("*")) == []
 
 
+def test_two_at_once_do_not_change_each_others_settings(home: Path, running: StackPaths) -> None:
+    """Claude Code reads its settings file again when it changes."""
+    dump = stub(home / "bin", "claude")
+    assert launch(home, "claude", "--", "--settings", '{"model": "one"}').returncode == 0
+    first = saw(dump)["argv"][2]
+    assert launch(home, "claude", "--", "--settings", '{"model": "other"}').returncode == 0
+    assert saw(dump)["argv"][2] != first
+    assert json.loads(Path(first).read_text())["model"] == "one"
+
+
 def test_codex_gets_its_provider_by_the_command_line_but_not_the_key(home: Path, running: StackPaths) -> None:
     dump = stub(home / "bin", "codex")
     assert launch(home, "codex", "--", "exec", "task").returncode == 0
