@@ -104,30 +104,27 @@ def load(flags: Flags, environ: Mapping[str, str] | None = None) -> Loaded:
     Raises ConfigError with the key, its path and the nearest valid one for whatever cannot be used.
     """
     environ = os.environ if environ is None else environ
-    source = config_file(flags.config, environ)
+    source, named = config_file(flags.config, environ)
     raw: dict[str, Any] = {}
     facts: dict[str, Fact] = {}
     if source is not None:
-        data, lines = load_yaml(
-            source, trust.content(source, named=flags.config is not None or "STACKCTL_CONFIG" in environ)
-        )
-        raw = data
+        raw, lines = load_yaml(source, trust.content(source, named=named))
         shown = os.path.basename(source)
         facts = {path: Fact(path, "", "file", f"{shown}:{line}") for path, line in lines.items()}
     _overrides(raw, facts, flags, environ)
     config = _convert(raw, source or "the command line")
     name, engine = _the_engine(config, source)
-    _check(config, engine, name)
+    _check(config, engine, name, facts)
     return Loaded(config, name, engine, source, facts)
 
 
 def _overrides(raw: dict[str, Any], facts: dict[str, Fact], flags: Flags, environ: Mapping[str, str]) -> None:
     """Lay flags and environment variables over what the file said."""
 
-    def put(path: str, flag: tuple[str, Any], variable: str) -> None:
+    def put(path: str, flag: tuple[str, Any], variable: str = "") -> None:
         option, value = flag
         origin = Fact(path, "", "flag", option)
-        if value is None:
+        if value is None and variable:
             value, origin = environ.get(variable) or None, Fact(path, "", "environment", variable)
         if value is None:
             return
@@ -146,7 +143,7 @@ def _overrides(raw: dict[str, Any], facts: dict[str, Fact], flags: Flags, enviro
     only = next(iter(engines)) if isinstance(engines, dict) and len(engines) == 1 else "main"
     put(f"engines.{only}.model", ("--model", flags.model), "STACKCTL_MODEL")
     if flags.allow_untested:
-        put("allow_untested", ("--allow-untested", True), "STACKCTL_ALLOW_UNTESTED")
+        put("allow_untested", ("--allow-untested", True))
 
 
 def _convert(raw: dict[str, Any], where: str) -> StackConfig:
@@ -242,18 +239,18 @@ def _the_engine(config: StackConfig, source: str | None) -> tuple[str, EngineCon
     return wanted, engines[wanted]
 
 
-def _check(config: StackConfig, engine: EngineConfig, name: str) -> None:
+def _check(config: StackConfig, engine: EngineConfig, name: str, written: Mapping[str, Fact]) -> None:
     """What types cannot say."""
     check_name(config.name)
     path = f"engines.{name}"
     if engine.url is not None:
-        _check_remote(engine, config, path)
+        _check_remote(engine, config, path, written)
     elif engine.model is None:
         raise ConfigError(
             f"`{path}` has neither `model` nor `url`",
             remedy=f"set {path}.model to a Hugging Face id, a path, or `{EMBEDDED}`",
         )
-    elif not engine.model.strip() or any(ch in engine.model for ch in "\n\r\0"):
+    elif not engine.model.strip() or engine.model.startswith("-") or not engine.model.isprintable():
         raise ConfigError(
             f"`{path}.model` is not a model name: {engine.model!r}", remedy="give a Hugging Face id or a path"
         )
@@ -280,6 +277,11 @@ def _check(config: StackConfig, engine: EngineConfig, name: str) -> None:
                 f"`aliases` has {alias!r}: a model name is letters, digits and . _ : / @ + - without spaces",
                 remedy="correct the alias",
             )
+    if config.gateway.kind == "direct" and config.gateway.host not in {"127.0.0.1", "localhost"}:
+        raise ConfigError(
+            f"`gateway.host` is {config.gateway.host}, and with gateway.kind direct vLLM itself listens, on 127.0.0.1 only",
+            remedy="use gateway.kind: litellm to listen elsewhere",
+        )
     if config.gateway.host not in {"127.0.0.1", "localhost", "::1"} and not config.gateway.allow_remote:
         raise ConfigError(
             f"`gateway.host` is {config.gateway.host}: other machines could reach the gateway",
@@ -287,7 +289,7 @@ def _check(config: StackConfig, engine: EngineConfig, name: str) -> None:
         )
 
 
-def _check_remote(engine: EngineConfig, config: StackConfig, path: str) -> None:
+def _check_remote(engine: EngineConfig, config: StackConfig, path: str, written: Mapping[str, Fact]) -> None:
     from urllib.parse import urlsplit
 
     url = str(engine.url)
@@ -306,6 +308,8 @@ def _check_remote(engine: EngineConfig, config: StackConfig, path: str) -> None:
             remedy="use gateway.kind: litellm, or point the client at the engine itself",
         )
     for key, given in (
+        ("port", f"{path}.port" in written),
+        ("trust_remote_code", engine.trust_remote_code),
         ("python", engine.python),
         ("command", engine.command),
         ("args", engine.args),

@@ -67,6 +67,15 @@ def edge(command: Callable[[], Outcome], *, debug: bool, as_json: bool = False) 
             as_json=as_json,
         )
         return FAILED
+    except Exception as error:
+        if debug:
+            raise
+        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        fault = StackError(
+            f"a fault of stackctl's own: {what}", remedy="run it again with --debug, and report what it shows"
+        )
+        failure(fault, as_json=as_json)
+        return FAILED
     try:
         _emit(outcome, as_json=as_json)
     except BrokenPipeError:
@@ -186,7 +195,8 @@ def ask(question: str, *, assume: bool) -> bool:
         return True
     sys.stderr.write(f"{question} [Y/n] ")
     sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in {"", "y", "yes"}
+    answer = sys.stdin.readline()  # empty at its end (Ctrl-D): that is no yes
+    return bool(answer) and answer.strip().lower() in {"", "y", "yes"}
 
 
 def confirm(question: str) -> bool:

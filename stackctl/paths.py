@@ -65,7 +65,7 @@ class StackPaths:
         self.lock = os.path.join(root, "lock")  # flock'd by the supervisor for its whole life
         self.state = os.path.join(root, "state.json")
         self.client_key = os.path.join(root, "client.key")
-        self.ports = os.path.join(root, "ports.json")  # those that this stack had last
+        self.ports = os.path.join(root, "ports.json")  # those that it had last, and the file it came from
         self.logs = os.path.join(root, "logs")
         self.gateway_dir = os.path.join(root, "gateway")  # rendered files; the gateway's own working directory
         self.engine_dir = os.path.join(root, "engine")  # the engine's own empty working directory

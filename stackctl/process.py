@@ -316,8 +316,11 @@ def detach(
     It reads `order` from stdin, gets the descriptor of its event pipe as last argument, and appends what it prints to
     `log`. Raises StackError when it cannot be started.
     """
+    try:
+        output = open_log(log)
+    except OSError as error:
+        raise StackError(f"cannot write the log {log}: {error.strerror}", remedy=f"rm {log}") from error
     events, write = os.pipe()
-    output = open_log(log)
     try:
         child = subprocess.Popen(
             [*argv, str(write)], stdin=subprocess.PIPE, stdout=output, stderr=output, env=dict(env), cwd="/",

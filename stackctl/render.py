@@ -100,16 +100,17 @@ def _check(text: str, where: str, plan: Plan) -> None:
     except ConfigError as error:
         raise ConfigError(f"the template renders broken YAML: {error.message}", remedy=fix) from error
     rows = data.get("model_list")
-    found: dict[str, dict[str, Any]] = {}
-    for row in rows if isinstance(rows, list) else []:
-        if isinstance(row, dict) and isinstance(row.get("litellm_params"), dict):
-            found[str(row.get("model_name"))] = row["litellm_params"]
-    for model in plan.models():
-        params = found.get(model["name"])
-        if params is None:
-            raise ConfigError(f"the template drops the model `{model['name']}`", remedy=fix)
-        if (params.get("model"), params.get("api_base")) != (model["model"], model["api_base"]):
-            raise ConfigError(f"the template sends `{model['name']}` somewhere else than planned", remedy=fix)
+    found = [
+        (str(row.get("model_name")), row["litellm_params"])
+        for row in (rows if isinstance(rows, list) else [])
+        if isinstance(row, dict) and isinstance(row.get("litellm_params"), dict)
+    ]
+    planned = {model["name"]: (model["model"], model["api_base"]) for model in plan.models()}
+    for name, params in found:  # LiteLLM takes several rows of one name, and shares the requests out among them
+        if name in planned and (params.get("model"), params.get("api_base")) != planned[name]:
+            raise ConfigError(f"the template sends `{name}` somewhere else than planned", remedy=fix)
+    for name in planned.keys() - {name for name, _ in found}:
+        raise ConfigError(f"the template drops the model `{name}`", remedy=fix)
     general = data.get("general_settings")
     general = general if isinstance(general, dict) else {}
     if not str(general.get("master_key", "")).startswith("os.environ/"):
@@ -123,7 +124,7 @@ def _check(text: str, where: str, plan: Plan) -> None:
         raise ConfigError(
             f"the template drops litellm_settings.callbacks: [{LIMITS}]: long answers would be refused", remedy=fix
         )
-    for name, params in found.items():
+    for name, params in found:
         key = params.get("api_key")
         if key is not None and not str(key).startswith("os.environ/"):
             raise ConfigError(

@@ -8,12 +8,13 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from stackctl import output, process, render, runstate, supervise
+from stackctl import notify, output, process, render, runstate, supervise
 from stackctl.catalog import symptoms
 from stackctl.errors import INTERRUPTED, TERMINATED, InterruptedByUser, StackError
 from stackctl.model import ServiceKind, State
 from stackctl.paths import StackPaths
 from stackctl.progress import Follower
+from stackctl.stopping import stop
 from stackctl.supervisor import AlreadyRunning, Ended, Ready, ServiceChanged, Stopping, Tick
 
 if TYPE_CHECKING:
@@ -66,7 +67,21 @@ class Narrator:
 
 def foreground(order: Order, narrator: Narrator) -> Ended:
     """Supervise in this process until the stack has ended. Raises AlreadyRunning when another one has the stack."""
-    return supervise.supervisor(order, narrator).run()
+
+    def notifying(event: Event) -> None:  # systemd waits for it (Type=notify)
+        _notify(event, order.gateway_url)
+        narrator(event)
+
+    return supervise.supervisor(order, notifying).run()
+
+
+def _notify(event: Event, url: str) -> None:
+    if isinstance(event, Ready):
+        notify.send("READY=1", f"STATUS=ready at {url}")
+    elif isinstance(event, Stopping):
+        notify.send("STOPPING=1", "STATUS=stopping")
+    elif isinstance(event, ServiceChanged):
+        notify.send(f"STATUS={event.name}: {event.state}" + (f" ({event.detail})" if event.detail else ""))
 
 
 def detached(order: Order, narrator: Narrator) -> Ended | None:
@@ -77,13 +92,12 @@ def detached(order: Order, narrator: Narrator) -> Ended | None:
     paths = StackPaths(order.name)
     argv = [sys.executable, "-P", "-m", "stackctl.supervise"]
     env = {name: value for name, value in os.environ.items() if name in _SUPERVISOR_ENV}
-    child, events = process.detach(argv, order=order.as_json().encode(), log=paths.log("supervisor"), env=env)
+    _child, events = process.detach(argv, order=order.as_json().encode(), log=paths.log("supervisor"), env=env)
     try:
         return _watch(events, narrator, order, paths)
     except (KeyboardInterrupt, InterruptedByUser):
         output.note("stackctl: stopping what was being started")
-        child.terminate()
-        child.wait(60)
+        stop(paths)
         raise
     finally:
         os.close(events)

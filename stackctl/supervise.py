@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from stackctl import files, rendered
 from stackctl.errors import StackError
-from stackctl.model import ClientFacts, Probe, ProcessSpec, ServiceKind, State
+from stackctl.model import ClientFacts, Probe, ProcessSpec, ServiceKind, State, Work
 from stackctl.paths import StackPaths
 from stackctl.rendered import RenderedFile
 from stackctl.supervisor import AlreadyRunning, Ended, Event, Ready, ServiceChanged, Stopping, Supervisor
@@ -37,6 +37,7 @@ class Order:
     target: Target
     files: tuple[RenderedFile, ...]
     ports: tuple[int, int]
+    config: str | None  # the file that it came from
 
     def as_json(self) -> str:
         """The order as text, keys included."""
@@ -53,6 +54,7 @@ class Order:
                     "kind": ServiceKind(each["kind"]),
                     "argv": tuple(each["argv"]),
                     "ready": Probe(**each["ready"]),
+                    "work": _work(each["work"]),
                 }
             )
             for each in data["specs"]
@@ -60,14 +62,21 @@ class Order:
         target = Target(**{**data["target"], "client": ClientFacts(**data["target"]["client"])})
         written = tuple(RenderedFile(**each) for each in data["files"])
         return cls(
-            data["name"],
-            data["digest"],
-            data["gateway_url"],
-            specs,
-            target,
-            written,
-            (data["ports"][0], data["ports"][1]),
+            name=data["name"],
+            digest=data["digest"],
+            gateway_url=data["gateway_url"],
+            specs=specs,
+            target=target,
+            files=written,
+            ports=(data["ports"][0], data["ports"][1]),
+            config=data["config"],
         )
+
+
+def _work(raw: dict[str, Any] | None) -> Work | None:
+    if raw is None:
+        return None
+    return Work(Probe(**raw["counters"]), tuple(raw["progress"]), Probe(**raw["request"]))
 
 
 def supervisor(order: Order, on_event: Callable[[Event], None]) -> Supervisor:
@@ -75,7 +84,9 @@ def supervisor(order: Order, on_event: Callable[[Event], None]) -> Supervisor:
     paths = StackPaths(order.name)
 
     def write() -> None:
-        files.write_private(paths.ports, json.dumps({"engine": order.ports[0], "gateway": order.ports[1]}))
+        files.write_private(
+            paths.ports, json.dumps({"engine": order.ports[0], "gateway": order.ports[1], "config": order.config})
+        )
         rendered.write(order.files, paths.gateway_dir)
 
     return Supervisor(

@@ -41,6 +41,10 @@ def _read(path: str) -> bytes:
     try:
         with open(path, "rb") as stream:
             raw = stream.read(LIMIT + 1)
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"there is no configuration file {path}", remedy="check the path given with --config"
+        ) from error
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}", remedy="check the file's permissions") from error
     if len(raw) > LIMIT:

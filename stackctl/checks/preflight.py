@@ -24,17 +24,34 @@ DISK_FLOOR = 512 * MIB  # logs, state and compilation caches of a run
 SHM_FLOOR = 32 * MIB  # vLLM's message queues between its processes; a container's default is 64 MB
 
 
+def _directories(prepared: Prepared) -> tuple[str, ...]:
+    stack = prepared.paths
+    return paths.home(), stack.root, stack.logs, stack.engine_dir, stack.gateway_dir
+
+
 def directories(prepared: Prepared) -> Iterator[Finding]:
-    """The state directories are ours alone. Raises PreflightError from `files`."""
-    for each in (
-        paths.home(),
-        prepared.paths.root,
-        prepared.paths.logs,
-        prepared.paths.engine_dir,
-        prepared.paths.gateway_dir,
-    ):
-        files.private_dir(each)
+    """The state directories that are there are ours alone (else PreflightError), and the missing ones can be made.
+
+    Nothing is made yet: a start that is refused leaves nothing behind.
+    """
+    for each in _directories(prepared):
+        if os.path.lexists(each):
+            files.check_private_dir(each)
+    there = prepared.paths.root
+    while not os.path.lexists(there):
+        there = os.path.dirname(there)
+    if not os.access(there, os.W_OK | os.X_OK):
+        yield Finding(
+            "directories", Status.FAIL, f"the state directory {paths.home()} cannot be made: {there} is not yours to write",
+            remedy="set STACKCTL_HOME to a directory that you can write to",
+        )  # fmt: skip
     yield Finding("directories", Status.OK)
+
+
+def make_directories(prepared: Prepared) -> None:
+    """Make the state directories of a stack that is going to be started. Raises PreflightError where that fails."""
+    for each in _directories(prepared):
+        files.private_dir(each)
 
 
 def ports(prepared: Prepared) -> Iterator[Finding]:
@@ -91,33 +108,36 @@ def versions(prepared: Prepared) -> Iterator[Finding]:
 
 def memory(prepared: Prepared) -> Iterator[Finding]:
     """What the model needs at the least is free, with what a display or a browser uses taken off."""
-    plan, host = prepared.plan, prepared.host
-    if not plan.engine.managed:
-        return
-    if plan.engine.model == EMBEDDED:
-        need, free, where = EMBEDDED_MEMORY, host.memory_available, "memory"
-    else:
-        need = _weights(prepared)
-        parallel = max(1, len(host.gpus))
-        free, where = (
-            (sum(gpu.memory_free for gpu in host.gpus), f"GPU memory (over {parallel})")
-            if host.gpus
-            else (host.memory_available, "memory")
-        )
-    if need and need > free:
-        yield Finding(
-            "memory", Status.FAIL, f"the model needs at least {need / GIB:.1f} GiB of {where} and {free / GIB:.1f} GiB are free",
-            remedy="close what holds memory, or choose a smaller or quantised model",
-        )  # fmt: skip
-    else:
-        yield Finding("memory", Status.OK)
+    engine = prepared.plan.engine
+    if engine.managed and engine.model == EMBEDDED:
+        yield _fits(EMBEDDED_MEMORY, prepared.host.memory_available, "memory")
 
 
-def _weights(prepared: Prepared) -> int:
-    model = prepared.plan.engine.model
-    if not fetch.is_local(model):
-        return 0
-    return checkpoint.read(os.path.abspath(os.path.expanduser(model))).weight_bytes
+def _weights(prepared: Prepared, weights: int) -> Finding:
+    """The weights alone (bytes on disk are about bytes in memory) fit where they are loaded."""
+    host, args = prepared.host, prepared.loaded.engine.args
+    if not host.gpus:
+        return _fits(weights, host.memory_available, "memory")
+    shares = 1
+    for flag in ("tensor-parallel-size", "pipeline-parallel-size"):
+        shares *= args[flag] if isinstance(args.get(flag), int) else 1
+    largest = sorted((gpu.memory_free for gpu in host.gpus), reverse=True)[:shares]
+    return _fits(
+        weights,
+        sum(largest),
+        f"GPU memory on {len(largest)} of {len(host.gpus)} GPUs" if len(host.gpus) > 1 else "GPU memory",
+    )
+
+
+def _fits(need: int, free: int, where: str) -> Finding:
+    if need <= free:
+        return Finding("memory", Status.OK)
+    return Finding(
+        "memory",
+        Status.FAIL,
+        f"the model needs at least {need / GIB:.1f} GiB of {where} and {free / GIB:.1f} GiB are free",
+        remedy="close what holds memory, or choose a smaller or quantised model",
+    )
 
 
 def disk(prepared: Prepared) -> Iterator[Finding]:
@@ -175,6 +195,8 @@ def on_disk(prepared: Prepared, directory: str) -> Iterator[Finding]:
     """What the files of a model say against the plan, before vLLM says it a minute later."""
     engine = prepared.plan.engine
     facts = checkpoint.read(directory)
+    if not {"cpu-offload-gb", "quantization"} & prepared.loaded.engine.args.keys():
+        yield _weights(prepared, facts.weight_bytes)
     most = facts.max_positions
     if most and engine.window and engine.window > most and "hf-overrides" not in prepared.loaded.engine.args:
         yield Finding(

@@ -23,7 +23,9 @@ def run(name: str | None, config: str | None) -> Outcome:
             evidence=report.lines,
         )
     if not report.was_running and not report.lines:
-        raise NotRunningError(f"the stack `{paths.name}` is not running", remedy="stackctl up")
+        raise NotRunningError(
+            f"the stack `{paths.name}` is not running", remedy=f"stackctl up{names.option(paths.name)}"
+        )
     lines.append(f"stackctl: the stack `{paths.name}` is down; nothing of it is left running")
     return Outcome(
         lines=lines, data={"name": paths.name, "was_running": report.was_running, "lines": list(report.lines)}

@@ -24,9 +24,12 @@ def run(name: str | None, config: str | None) -> Outcome:
     if state is None:
         for line in runstate.reconcile(paths):
             raise NotRunningError(
-                f"the stack `{paths.name}` is not running; its supervisor had died: {line}", remedy="stackctl up"
+                f"the stack `{paths.name}` is not running; its supervisor had died: {line}",
+                remedy=f"stackctl up{names.option(paths.name)}",
             )
-        raise NotRunningError(f"the stack `{paths.name}` is not running", remedy="stackctl up")
+        raise NotRunningError(
+            f"the stack `{paths.name}` is not running", remedy=f"stackctl up{names.option(paths.name)}"
+        )
     return Outcome(lines=[_title(state)], table=(_HEAD, [_row(each) for each in state.services]), data=as_data(state))
 
 

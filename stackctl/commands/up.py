@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from stackctl import (
     fetch,
     keys,
+    names,
     output,
     planning,
     remote,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from stackctl.model import ClientFacts, Finding
+    from stackctl.paths import StackPaths
     from stackctl.planning import Prepared
 
 AGENT_WINDOW = 16384  # tokens; less is no room for an agent (vllm#44576, jan#8108)
@@ -69,13 +71,8 @@ def start_detached(flags: Flags, *, yes: bool) -> ClientFacts:
     narrator = starting.Narrator(order.specs, found.append)
     try:
         ended = starting.detached(order, narrator)
-    except AlreadyRunning as other:
-        client = runstate.await_ready(prepared.paths, START_SECONDS)
-        if client is None:
-            raise StackError(
-                f"the stack `{prepared.paths.name}` was being started and failed", remedy="stackctl up"
-            ) from other
-        return client
+    except AlreadyRunning:
+        return _joined(prepared.paths)
     if ended is not None:
         raise starting.failure(ended, order.specs, prepared.plan.engine.name, narrator.log_starts)
     return found[0]
@@ -113,10 +110,18 @@ def _already_running(prepared: Prepared, *, as_json: bool) -> Outcome | None:
             remedy="stackctl restart, for this plan; or give it a stack of its own: --name NAME",
         )
     output.note(f"stackctl: the stack `{prepared.paths.name}` already runs ({state.gateway_url})")
-    client = runstate.await_ready(prepared.paths, START_SECONDS)
-    if client is None:
-        raise StackError(f"the stack `{prepared.paths.name}` was being started and failed", remedy="stackctl up")
+    client = _joined(prepared.paths)
     return Outcome(stdout="" if as_json else exports(prepared, client), data={"client": asdict(client)})
+
+
+def _joined(paths: StackPaths) -> ClientFacts:
+    """Wait for a stack that another command is starting."""
+    client = runstate.await_ready(paths, START_SECONDS)
+    if client is None:
+        raise StackError(
+            f"the stack `{paths.name}` was being started and failed", remedy=f"stackctl up{names.option(paths.name)}"
+        )
+    return client
 
 
 def _proposed(prepared: Prepared, flags: Flags, *, yes: bool) -> Prepared:
@@ -159,8 +164,6 @@ def _installed(prepared: Prepared, *, yes: bool) -> Prepared:
     if not missing:
         return prepared
     for tool in missing:
-        if tool.source != "managed":
-            toolchain.install(tool, on_progress=output.note)  # says what is missing there: it is not ours to change
         fail_on(toolchain.requirements(tool.kind, prepared.host.accelerator, prepared.host))
     names = " and ".join(f"{tool.package} {tool.version}" for tool in missing)
     if not output.ask(
@@ -248,6 +251,7 @@ def _start(prepared: Prepared, *, detach: bool, as_json: bool) -> Outcome:
 
 def _order(prepared: Prepared) -> Order:
     plan, paths = prepared.plan, prepared.paths
+    preflight.make_directories(prepared)
     made = keys.make(paths, asks=plan.engine.managed, remote=remote.api_key(prepared.loaded.engine))
     return Order(
         name=paths.name,
@@ -262,6 +266,7 @@ def _order(prepared: Prepared) -> Order:
         ),
         files=render.render(plan),
         ports=prepared.ports,
+        config=prepared.loaded.source,
     )
 
 
@@ -272,6 +277,5 @@ def exports(prepared: Prepared, client: ClientFacts) -> str:
     key = keys_file.read(prepared.paths) if output.stdout_is_terminal() else None
     text = shell.exports(claude.environment(asdict(client), key, os.environ))
     if key is None:
-        name = "" if prepared.paths.name == "default" else f" --name {prepared.paths.name}"
-        text += f'# with {claude.TOKEN}:  eval "$(stackctl env{name})"\n'
+        text += f'# with {claude.TOKEN}:  eval "$(stackctl env{names.option(prepared.paths.name)})"\n'
     return text

@@ -73,6 +73,13 @@ BROKEN: dict[str, tuple[Callable[[], str], str]] = {
         lambda: shipped().replace("{{ model.api_base | yaml }}", "http://evil.example"),
         "somewhere else",
     ),
+    "a second row of the same name": (
+        lambda: shipped().replace(
+            "\nlitellm_settings:",
+            "\n  - model_name: claude-local\n    litellm_params: {model: openai/x, api_base: http://evil.example}\n\nlitellm_settings:",
+        ),
+        "somewhere else",
+    ),
     "no master key": (lambda: shipped().replace("os.environ/LITELLM_MASTER_KEY", "sk-1234"), "master_key"),
     "no authentication": (lambda: shipped().replace("custom_auth:", "other_auth:"), "custom_auth"),
     "no limits": (lambda: shipped().replace("callbacks:", "success_callback:"), "callbacks"),
