@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING
 
 import pytest
 
-from stackctl import config, trust
+from stackctl import config, names, trust
 from stackctl.config import EMBEDDED, Flags
 from stackctl.errors import USAGE, ConfigError
+from stackctl.paths import StackPaths
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -150,3 +152,55 @@ def test_the_users_own_file_needs_no_trust(tmp_path: Path) -> None:
     own.mkdir(parents=True)
     (own / "stack.yaml").write_text("engines: {a: {model: mine}}\n")
     assert config.load(Flags()).engine.model == "mine"
+
+
+def test_an_empty_config_option_is_no_consent(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("stack.yaml", "w", encoding="utf-8") as stream:
+        stream.write("engines: {a: {model: theirs, command: [sh]}}\n")
+    with pytest.raises(ConfigError, match="--config is empty"):
+        config.load(Flags(config=""))
+    monkeypatch.setenv("STACKCTL_CONFIG", "")
+    with pytest.raises(ConfigError, match="not trusted"):
+        config.load(Flags())
+
+
+@pytest.mark.parametrize(
+    "text", ["name: foo", "name : foo", '"name": foo', "{name: foo}", "\ufeffname: foo # mine", "name: 'foo'"]
+)
+def test_every_way_to_write_a_name_is_the_same_stack(tmp_path: Path, text: str) -> None:
+    assert load(tmp_path, text).config.name == "foo"
+    assert names.stack_name(None, str(tmp_path / "given.yaml"), {}) == "foo"
+
+
+def test_a_name_that_is_given_and_empty_is_refused() -> None:
+    with pytest.raises(ConfigError, match="not 1 to 32"):
+        names.stack_name("", None, {})
+
+
+def test_a_configuration_that_is_gone_still_means_the_stack_that_was_started_from_it(tmp_path: Path) -> None:
+    gone = str(tmp_path / "gone.yaml")
+    with pytest.raises(ConfigError, match="no configuration file") as caught:
+        names.stack_name(None, gone, {})
+    assert "--name" in caught.value.remedy
+    record = StackPaths("coder")
+    os.makedirs(record.root)
+    with open(record.ports, "w", encoding="utf-8") as stream:
+        json.dump({"engine": 1, "gateway": 2, "config": gone}, stream)
+    assert names.stack_name(None, gone, {}) == "coder"
+
+
+def test_an_untrusted_file_does_not_name_the_stack() -> None:
+    with open("stack.yaml", "w", encoding="utf-8") as stream:
+        stream.write("name: theirs\n")
+    assert names.stack_name(None, None, {}) == "default"
+
+
+@pytest.mark.parametrize("key", ["port: 8000", "trust_remote_code: true"])
+def test_what_only_a_managed_engine_has_is_refused_beside_url(tmp_path: Path, key: str) -> None:
+    with pytest.raises(ConfigError, match="both `url` and"):
+        load(tmp_path, f"engines: {{a: {{url: 'http://h:1', {key}}}}}")
+
+
+def test_direct_does_not_claim_to_listen_elsewhere(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"127\.0\.0\.1 only"):
+        load(tmp_path, "gateway: {kind: direct, host: 0.0.0.0, allow_remote: true}")
