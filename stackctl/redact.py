@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 HIDDEN = "<redacted>"
 _SHORTEST = 8  # characters: shorter "secrets" are words
@@ -39,6 +39,11 @@ def cleaner(secrets: Iterable[str]) -> Callable[[str], str]:
         return line
 
     return clean
+
+
+def secrets_in(environ: Mapping[str, str]) -> set[str]:
+    """The values of the variables that are named as secrets are."""
+    return {value for name, value in environ.items() if _SECRET_NAME.search(name.upper())}
 
 
 def secrets_of(pid: int) -> set[str]:

@@ -8,7 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from stackctl import notify, output, process, render, runstate, supervise
+from stackctl import notify, output, process, redact, render, runstate, supervise
 from stackctl.catalog import symptoms
 from stackctl.errors import INTERRUPTED, TERMINATED, InterruptedByUser, StackError
 from stackctl.model import ServiceKind, State
@@ -92,11 +92,12 @@ def detached(order: Order, narrator: Narrator) -> Ended | None:
     paths = StackPaths(order.name)
     argv = [sys.executable, "-P", "-m", "stackctl.supervise"]
     env = {name: value for name, value in os.environ.items() if name in _SUPERVISOR_ENV}
-    _child, events = process.detach(argv, order=order.as_json().encode(), log=paths.log("supervisor"), env=env)
+    child, events = process.detach(argv, order=order.as_json().encode(), log=paths.log("supervisor"), env=env)
     try:
         return _watch(events, narrator, order, paths)
     except (KeyboardInterrupt, InterruptedByUser):
         output.note("stackctl: stopping what was being started")
+        child.terminate()  # it may not hold the stack's lock yet
         stop(paths)
         raise
     finally:
@@ -151,11 +152,10 @@ def failure(ended: Ended, specs: Sequence[ProcessSpec], engine: str, log_starts:
     if ended.error is not None:
         return ended.error
     spec = next((each for each in specs if each.name == ended.service), None)
-    tail = tuple(ended.tail[-_TAIL:])
+    clean = redact.cleaner(secret for each in specs for secret in redact.secrets_in(each.env))
+    tail = tuple(clean(line) for line in ended.tail[-_TAIL:])
     if spec is None:
-        return StackError(
-            ended.reason or "the stack failed", remedy="read the logs: stackctl status names them", evidence=tail
-        )
+        return StackError(ended.reason or "the stack failed", remedy="stackctl logs", evidence=tail)
     if ended.oom:
         return StackError(
             f"the {spec.name} was killed because the machine (or its container) ran out of memory",
@@ -166,7 +166,7 @@ def failure(ended: Ended, specs: Sequence[ProcessSpec], engine: str, log_starts:
     if cause is not None:
         return StackError(f"the {spec.name} did not start: {cause.sentence}", remedy=cause.remedy, evidence=tail)
     said = symptoms.last_error("\n".join(ended.tail)) or next(filter(None, map(str.strip, reversed(ended.tail))), "")
-    reason = f"{ended.reason}: {said[:_SAID]}" if said else ended.reason
+    reason = f"{ended.reason}: {clean(said)[:_SAID]}" if said else ended.reason
     remedy = f"the whole log is {spec.log}"
     own = render.override() if spec.kind is ServiceKind.GATEWAY else None
     if own is not None:
