@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stackctl import files, names, paths, runstate
+from stackctl import files, names, paths, runstate, units
 from stackctl.embedded import embedded_dir
 from stackctl.errors import ConfigError
 from stackctl.hub import fetched
@@ -258,6 +258,11 @@ def hub_models() -> list[Belonging]:
         if _is_dir(beside):
             found.append(of("lock", beside))
     return found
+
+
+def services() -> list[Belonging]:
+    """The systemd units that stackctl wrote."""
+    return [of("service", each) for each in units.installed()]
 
 
 def configuration() -> list[Belonging]:

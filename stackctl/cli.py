@@ -326,6 +326,49 @@ def uninstall(
     _end(lambda: command.run(request), debug=debug, as_json=as_json)
 
 
+service_app = typer.Typer(help="The stack as a systemd user service.", no_args_is_help=True)
+app.add_typer(service_app, name="service")
+
+
+@service_app.command("install")
+def service_install(
+    *,
+    config: ConfigOption = None,
+    name: NameOption = None,
+    model: ModelOption = None,
+    gateway: GatewayOption = None,
+    now: Annotated[bool, typer.Option("--now", help="Start it too.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the unit; write nothing.")] = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Run the stack when you log in, or at boot where lingering is on."""
+    from stackctl.commands import service as command
+
+    flags = _flags(config, name, model, gateway)
+    _end(lambda: command.install(flags, now=now, dry_run=dry_run), debug=debug, as_json=as_json)
+
+
+@service_app.command("uninstall")
+def service_uninstall(
+    *, config: ConfigOption = None, name: NameOption = None, as_json: JsonOption = False, debug: DebugOption = False
+) -> None:
+    """Stop the service and remove its unit."""
+    from stackctl.commands import service as command
+
+    _end(lambda: command.uninstall(name, config), debug=debug, as_json=as_json)
+
+
+@service_app.command("status")
+def service_status(
+    *, config: ConfigOption = None, name: NameOption = None, as_json: JsonOption = False, debug: DebugOption = False
+) -> None:
+    """What systemd says of the service."""
+    from stackctl.commands import service as command
+
+    _end(lambda: command.status(name, config), debug=debug, as_json=as_json)
+
+
 def _flags(
     config: str | None, name: str | None, model: str | None, gateway: str | None, *, allow_untested: bool = False
 ) -> Flags:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stackctl import belongings, files, output, paths
-from stackctl.commands import gc
+from stackctl.commands import gc, service
 from stackctl.errors import StackError
 from stackctl.output import Outcome
 from stackctl.stopping import stop
@@ -42,6 +42,8 @@ def run(request: Request) -> Outcome:
         )
     if not gc.agreed(things, "Stop every stack and remove all this?", dry_run=request.dry_run, yes=request.yes):
         return Outcome(lines=[*gc.removed_lines(things, None), *_kept(request)], data=gc.as_data(things, None))
+    for unit in belongings.services():  # first: systemd would start a stack again
+        service.drop(unit.path)
     _stop_all()
     things = _everything(request)  # again: stopping removes some, and may have written the last lines of a log
     kept = _kept(request)  # before the record of what was fetched is removed
@@ -58,6 +60,7 @@ def run(request: Request) -> Outcome:
 def _everything(request: Request) -> list[Belonging]:
     """All of it, in the order in which it can go: the records last, so that a run that is cut off can be repeated."""
     return [
+        *belongings.services(),
         *belongings.environments(),
         *belongings.halves(),
         *belongings.locks(),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -10,7 +13,7 @@ import pytest
 from stackctl import identity
 from stackctl.model import Probe
 from stackctl.probe import request
-from tests.fakes.home import Home
+from tests.fakes.home import STACKCTL, Home, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,3 +139,56 @@ def test_two_new_stacks_at_once_do_not_take_the_same_port(home: Home) -> None:
         found = list(pool.map(home.up, names))
     assert len({each["gateway_url"] for each in found}) == len(names)
     assert {each["state"] for each in found} == {"ready"}
+
+
+# --- service
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_a_service_manager_hears_of_readiness_and_of_the_end(home: Home, *, abstract: bool) -> None:
+    address = f"@stackctl-{os.getpid()}-{home.root.name}" if abstract else str(home.root / "notify")
+    said: list[str] = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(f"\0{address[1:]}" if abstract else address)
+        manager.settimeout(60)
+        home.started.append("default")
+        stack = subprocess.Popen(
+            [STACKCTL, "up", "--yes", "-c", home.config(port=free_port())],
+            env=home.environment(NOTIFY_SOCKET=address), cwd=home.root, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            while not said or not said[-1].startswith("READY=1"):
+                said.append(manager.recv(4096).decode())
+            data = home.data("status")
+            assert data["state"] == "ready"
+            assert data["supervisor"]["pid"] == stack.pid  # NotifyAccess=main
+            assert f"STATUS=ready at {data['gateway_url']}" in said[-1]
+            assert "STATUS=engine: starting" in "\n".join(said[:-1])
+            with open(f"/proc/{data['services'][0]['pid']}/environ") as environment:
+                assert "NOTIFY_SOCKET" not in environment.read()
+            stack.terminate()
+            while not said[-1].startswith("STOPPING=1"):
+                said.append(manager.recv(4096).decode())
+            assert stack.wait(30) == 143  # the unit's SuccessExitStatus
+        finally:
+            stack.kill()
+            stack.wait(10)
+    assert sum(each.startswith("READY=1") for each in said) == 1
+
+
+def test_a_service_manager_that_is_gone_holds_nothing_up(home: Home) -> None:
+    home.started.append("default")
+    stack = subprocess.Popen(
+        [STACKCTL, "up", "--yes", "-c", home.config(port=free_port())],
+        env=home.environment(NOTIFY_SOCKET=str(home.root / "nobody")), cwd=home.root, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        assert stack.stdout is not None
+        assert b"export" in stack.stdout.readline()
+        stack.terminate()
+        assert stack.wait(30) == 143
+    finally:
+        stack.kill()
+        stack.communicate(timeout=10)
