@@ -51,6 +51,7 @@ def environment(
     env["ANTHROPIC_MODEL"] = model
     for tier in TIERS:  # background work asks for these names
         env[f"ANTHROPIC_DEFAULT_{tier}_MODEL"] = model
+        env[f"ANTHROPIC_DEFAULT_{tier}_MODEL_DESCRIPTION"] = f"{real} in place of {tier.title()}"
     env["CLAUDE_CODE_SUBAGENT_MODEL"] = model
     env["ANTHROPIC_CUSTOM_MODEL_OPTION"] = model  # the row of /model, which says what really answers
     env["ANTHROPIC_CUSTOM_MODEL_OPTION_NAME"] = model

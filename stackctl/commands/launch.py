@@ -19,6 +19,7 @@ from stackctl.commands import env
 from stackctl.errors import ConfigError, NotRunningError, PreflightError, StackError
 from stackctl.output import Outcome
 from stackctl.paths import StackPaths
+from stackctl.shell import undo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,7 +58,7 @@ def run(name: str, arguments: Sequence[str], flags: Flags, *, down_after: bool, 
     for note in notes:
         output.note(f"stackctl: {note}")
     env.write_private(contents)
-    whole = {each: value for each, value in os.environ.items() if each not in client.removed} | variables
+    whole = {each: value for each, value in os.environ.items() if _inherited(client, each)} | variables
     if not down_after:
         process.become([program, *start.argv], whole)
     return _attended([program, *start.argv], whole, paths)
@@ -170,6 +171,11 @@ def _in_the_way(client: Client, variables: Mapping[str, str]) -> list[str]:
         wins = "this wins: only an administrator can change it" if each.beats_launch else "the stack's value wins here"
         lines.append(f"{each.where} {each.what}; {wins}")
     return lines + [f"{each.where} {each.what}" for each in conflicts.elsewhere(variables, environ, cwd)]
+
+
+def _inherited(client: Client, name: str) -> bool:
+    """What `env` keeps for its own undoing may be a key of the user's: no agent's tools need to see that."""
+    return name not in client.removed and name != undo.SET and not name.startswith(undo.SAVED)
 
 
 def _removed(client: Client) -> list[str]:

@@ -306,6 +306,54 @@ def _answering(place: Place, mark: str, before: int, terminal: Terminal) -> None
         terminal.drain(0.05)
 
 
+_SEQUENCE = re.compile(r"\x1b\[[0-9;?<>=]*[a-zA-Z]|\x1b\][^\x07]*\x07|\x1b[()=>78M]|\s")
+
+
+def _shown(terminal: Terminal, since: int, *words: str) -> None:
+    """Wait until the screen has shown `words`, without spaces: they are drawn by moving the cursor."""
+    ends = time.monotonic() + 30
+    while not all(word in _SEQUENCE.sub("", terminal.seen[since:]) for word in words):
+        assert time.monotonic() < ends, f"{words} not in {_SEQUENCE.sub('', terminal.seen[since:])!r}"
+        terminal.drain(0.1)
+
+
+def test_the_interactive_client_is_whole(place: Place, tmp_path: Path) -> None:
+    """Claude Code's own screen: it answers, follows the window's size, lists the true model, and ends by its own keys."""
+    home, work = tmp_path / "home", tmp_path / "work"
+    work.mkdir()
+    environ = {**_environ(clients.ROWS[0], home), "TERM": "xterm-256color", "STACKCTL_HOME": str(place.state)}
+    known = {"hasTrustDialogAccepted": True, "hasCompletedProjectOnboarding": True}
+    welcome = {"hasCompletedOnboarding": True, "theme": "dark", "projects": {str(work): known}}
+    (home / ".claude.json").write_text(json.dumps(welcome))
+    terminal = Terminal(_launch(place, clients.ROWS[0]), environ, work)
+    try:
+        terminal.resize(40, 100)
+        _shown(terminal, 0, "claude-local", "\u276f")
+        since = len(terminal.seen)
+        terminal.resize(40, 150)
+        _shown(terminal, since, "─" * 150)
+        since = len(terminal.seen)
+        terminal.type(b"pass-it-on")
+        _shown(terminal, since, "pass-it-on")
+        terminal.type(b"\r")
+        _shown(terminal, since, "Ihavereadit.")
+        since = len(terminal.seen)
+        terminal.type(b"/model")
+        _shown(terminal, since, "Switchmodel(currentlyclaude-local)")
+        terminal.type(b"\r")
+        _shown(terminal, since, f"{MODEL}inplaceofOpus", f"{MODEL}onyour", "Selectmodel")
+        terminal.type(b"\x1b")
+        ends = time.monotonic() + 30
+        while terminal.code is None:  # twice within its own moment, as a person does
+            assert time.monotonic() < ends, terminal.seen[-2000:]
+            terminal.type(b"\x03")
+            terminal.drain(0.3)
+            terminal.look()
+        assert terminal.code == 0
+    finally:
+        terminal.close()
+
+
 @pytest.mark.parametrize("row", [each for each in clients.ROWS if each.locks is None or each.name != "claude"], ids=lambda row: row.id)  # fmt: skip
 def test_the_users_own_mcp_servers_are_still_there(place: Place, row: clients.Row, tmp_path: Path) -> None:
     home = tmp_path / "home"

@@ -56,11 +56,15 @@ class Terminal:
         while self.code is None:
             assert time.monotonic() < ends, f"it did not end: {self.seen!r}"
             self.drain(0.05)
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.code = os.waitstatus_to_exitcode(status)
+            self.look()
         self.drain(0)
         return self.code
+
+    def look(self) -> None:
+        """See whether it has ended: then `code` is set."""
+        pid, status = os.waitpid(self.pid, os.WNOHANG) if self.code is None else (0, 0)
+        if pid:
+            self.code = os.waitstatus_to_exitcode(status)
 
     def drain(self, wait: float) -> None:
         """Read what there is, waiting at most `wait` seconds for the first of it."""

@@ -287,3 +287,55 @@ def _detected(tmp_path: Path, name: str) -> str:
 def test_without_proc_it_is_posix(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(detect, "_process", lambda pid: ("", 0))
     assert detect.shell() == "sh"
+
+
+def _env(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "stackctl", "env", *arguments],
+        env={"PATH": os.environ["PATH"], "STACKCTL_HOME": os.environ["STACKCTL_HOME"], **extra},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def test_the_documents_say_what_the_shells_say(running: StackPaths, tmp_path: Path) -> None:
+    found = json.loads(_env("--shell", "json", ANTHROPIC_API_KEY="sk-theirs").stdout)
+    assert found["schema"] == 1
+    assert found["data"]["unset"] == ["ANTHROPIC_API_KEY"]
+    variables = found["data"]["env"]
+    assert json.loads(_env("--shell", "claude-settings").stdout)["env"] == variables
+    (tmp_path / ".env").write_text(_env("--shell", "dotenv").stdout)
+    node = _node(tmp_path / ".env")
+    assert {name: node.get(name) for name in variables} == variables
+    assert "STACKCTL_SET" not in variables
+
+
+@pytest.mark.parametrize("kind", ["json", "dotenv", "claude-settings"])
+def test_what_is_no_shell_cannot_undo(running: StackPaths, kind: str) -> None:
+    done = _env("--unset", "--shell", kind)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--unset is for a shell" in done.stderr
+
+
+def test_settings_of_claude_code_are_not_another_clients(running: StackPaths) -> None:
+    done = _env("--shell", "claude-settings", "--client", "codex")
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8", "POSIX"])
+def test_bytes_that_are_no_text_go_through(running: StackPaths, locale: str) -> None:
+    script = f'export NO_PROXY="$(printf "a\\377\\303\\251b")"; eval "$({sys.executable} -m stackctl env)"; printf %s "$NO_PROXY"'
+    done = subprocess.run(
+        ["/bin/sh", "-c", script],
+        env={"PATH": os.environ["PATH"], "STACKCTL_HOME": os.environ["STACKCTL_HOME"], "LC_ALL": locale},
+        capture_output=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stdout.startswith(b"a\xff\xc3\xa9b,127.0.0.1"), done.stderr
+
+
+def test_undoing_and_being_down_load_nothing_either(running: StackPaths) -> None:
+    """Both stand in start-up files and prompts."""
+    heavy = ("typer", "yaml", "msgspec", "dataclasses", "subprocess", "socket", "stackctl.config", "stackctl.runstate")
+    for words in (["--unset"], ["--quiet", "--name", "nobody"], ["--shell", "fish"]):
+        code = f"import sys; sys.argv = ['stackctl', 'env', *{words!r}]\nfrom stackctl.__main__ import main\ntry: main()\nexcept SystemExit: print([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)"  # fmt: skip
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+        assert done.stderr.splitlines()[-1] == "[]", words

@@ -87,6 +87,14 @@ def test_launch_and_env_give_the_same_environment(home: Path, running: StackPath
     assert KEY in by_launch.values()
 
 
+def test_a_key_that_env_has_put_aside_is_not_handed_to_the_client(home: Path, running: StackPaths) -> None:
+    dump = stub(home / "bin", "claude")
+    line = f'eval "$({sys.executable} -m stackctl env)"; env | grep -q ^STACKCTL_SAVED_; exec "$@"'
+    words = ["/bin/bash", "-c", line, "bash", *argv("claude")]
+    subprocess.run(words, env=environ(home, ANTHROPIC_API_KEY="sk-ant-theirs"), cwd=home, timeout=60, check=True)
+    assert "sk-ant-theirs" not in json.dumps(saw(dump))
+
+
 def test_claude_gets_a_private_settings_file_that_says_the_same(home: Path, running: StackPaths) -> None:
     dump = stub(home / "bin", "claude")
     assert launch(home, "claude", "--", "-p", "hi there").returncode == 0
