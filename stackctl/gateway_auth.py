@@ -130,7 +130,85 @@ class Gate:
             body = b'{"service": "stackctl gateway"}'
             await _answer(send, 200, b"" if scope["method"] == "HEAD" else body)
             return
-        await self.app(scope, receive, send)
+        if scope["method"] == "POST" and (absence := _absence(b"")) is not None:
+            await _answer(send, *absence)  # LiteLLM would guess a count_tokens, and try a connection for the rest
+            return
+        await self.app(scope, receive, _Explained(send))
+
+
+# --- an engine that is away
+
+# What LiteLLM 1.106.2 hands on when the engine cannot be reached, goes away meanwhile, or says that its core is dead.
+_AWAY = re.compile(
+    rb"Cannot connect to host|Connect(?:ion)? (?:call failed|refused|reset|aborted|error)|All connection attempts failed"
+    rb"|Server disconnected|EngineCore encountered|EngineDeadError",
+    re.IGNORECASE,
+)
+_LARGEST = 1 << 20  # bytes of an error that are held back to be looked at
+_RETRY = 3  # seconds after which a client may ask again
+_Answered = tuple[int, bytes, dict[str, str]]
+
+
+class _Explained:
+    """A `send` that replaces an error of LiteLLM's by the engine's absence, where that is what it comes from."""
+
+    def __init__(self, send: _Send) -> None:
+        self._send = send
+        self._start: _Message | None = None  # of an error, held back
+        self._body = b""
+
+    async def __call__(self, message: _Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] >= 500:
+            self._start = message
+            return
+        if self._start is None or message["type"] != "http.response.body":
+            await self._send(message)
+            return
+        self._body += message.get("body", b"")
+        if message.get("more_body") and len(self._body) < _LARGEST:
+            return
+        start, self._start = self._start, None
+        absence = None if message.get("more_body") else _absence(self._body)
+        if absence is not None:
+            await _answer(self._send, *absence)
+            return
+        await self._send(start)
+        await self._send({**message, "body": self._body})
+
+
+def _absence(error: bytes) -> _Answered | None:
+    """The answer for a request whose engine is away; None when it is there.
+
+    `error` is what LiteLLM answered; empty before it was asked. Then only a restart or a failure counts that is written
+    down: while a stack starts, the request that proves it may come before the state file has caught up.
+    """
+    engine = _engine()
+    state, again = engine.get("state"), bool(engine.get("restarts"))
+    known = state in {"restarting", "failed"} or (state == "starting" and again)
+    if not known and not _AWAY.search(error):
+        return None
+    name = f"the engine `{engine.get('name', 'engine')}`" + (f" ({engine['model']})" if engine.get("model") else "")
+    why = f": {str(engine['detail'])[:300]}" if engine.get("detail") else ""
+    if state == "failed":
+        message = f"{name} has failed{why}; run: stackctl logs engine"
+        headers = {"x-should-retry": "false"}  # honoured by Anthropic's and OpenAI's clients: waiting changes nothing
+    else:
+        doing = {"starting": "is starting again", "restarting": "is restarting"}.get(str(state))
+        message = (
+            f"{name} {doing or 'does not answer, and is restarted if it does not recover'}{why}; ask again in a moment"
+        )
+        headers = {"retry-after": str(_RETRY), "x-should-retry": "true"}
+    return 503, Refusal(503, "overloaded_error", f"stackctl: {message}").body(), headers
+
+
+def _engine() -> dict[str, Any]:
+    """The engine as the state file has it; empty when there is no file, or no engine of ours in it."""
+    try:
+        with open(os.environ.get("STACKCTL_STATE", ""), encoding="utf-8") as file:
+            services = json.load(file)["services"]
+        return next((each for each in services if each["kind"] == "engine"), {})
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 # How each protocol names the length of an answer; the last is used where the client asks for none. LiteLLM itself
@@ -186,8 +264,9 @@ def _limit_of(model: Any) -> int | None:
 limits = Limits()
 
 
-async def _answer(send: _Send, status: int, body: bytes) -> None:
+async def _answer(send: _Send, status: int, body: bytes, more: dict[str, str] | None = None) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    headers += [(name.encode(), value.encode()) for name, value in (more or {}).items()]
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     await send({"type": "http.response.start", "status": status, "headers": headers})

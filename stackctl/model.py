@@ -59,12 +59,27 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class Work:
+    """How to see that a service works, where its readiness does not tell.
+
+    `counters` answers with Prometheus' text; a change in any of the metrics named in `progress` shows work. `request`
+    is a tiny one that goes all the way through the service; only one that is never answered, with no progress
+    meanwhile, speaks against it.
+    """
+
+    counters: Probe
+    progress: tuple[str, ...]
+    request: Probe
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessSpec:
     """One service to supervise; all that the supervisor knows of it.
 
     `env` is the whole environment (nothing is inherited). `ready` must be answered from a listening socket
     (`host`:`port`) that belongs to the service's own process tree. `grace` is the time in seconds between TERM and
-    KILL. `start_timeout` is how long in seconds a start may go *without progress* (log growth or CPU time).
+    KILL. `start_timeout` is how long in seconds a start may go *without progress* (log growth or CPU time),
+    `start_cap` how long at all: one that spins for ever makes progress too.
     """
 
     name: str
@@ -80,6 +95,8 @@ class ProcessSpec:
     window: int | None = None
     grace: float = 10.0
     start_timeout: float = 600.0
+    start_cap: float = 7200.0
+    work: Work | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from stackctl import __version__, files, identity
+from stackctl import __version__, control, files, identity
 from stackctl.errors import StackError
 from stackctl.identity import Identity
 from stackctl.model import ClientFacts, ServiceKind, State
@@ -272,7 +272,9 @@ def holder(paths: StackPaths) -> Identity | None:
     """
     if not is_locked(paths):
         return None
-    state = read(paths)
+    state = None
+    with contextlib.suppress(OtherVersionError):  # it may be stopped all the same: the lock and the kernel name it
+        state = read(paths)
     for each in (signature(paths), None if state is None else state.supervisor, _kernel_says(paths)):
         if each is not None and identity.alive(each) and _has_open(each.pid, paths.lock):
             return each
@@ -324,11 +326,24 @@ def write_record(paths: StackPaths, service: ServiceRecord) -> None:
     files.write_private(os.path.join(directory, f"{service.name}.json"), json.dumps(record) + "\n")
 
 
-def read(paths: StackPaths) -> StackState | None:
+class OtherVersionError(StackError):
+    """A supervisor of another version of stackctl runs the stack, and wrote a state that this one cannot read."""
+
+    def __init__(self, paths: StackPaths, version: object) -> None:
+        option = "" if paths.name == "default" else f" --name {paths.name}"
+        super().__init__(
+            f"the stack `{paths.name}` runs below another version of stackctl ({version}; this is {__version__}),"
+            " whose state this one does not read; it was left running",
+            remedy=f"stackctl restart{option}   (or stackctl down{option}: both work across versions)",
+        )
+
+
+def read(paths: StackPaths, *, locked_by_us: bool = False) -> StackState | None:
     """Return the recorded state; None when nothing is recorded.
 
     A file that cannot be used is renamed to `state.json.corrupt-<time>`, and what can be known is put together from
-    the records beside it. Raises StackError when another version of stackctl that is still running wrote it.
+    the records beside it. Raises OtherVersionError when another version of stackctl that is still running wrote it;
+    `locked_by_us` says that the lock which is held means no such supervisor.
     """
     try:
         raw = _read_bounded(paths.state)
@@ -339,11 +354,8 @@ def read(paths: StackPaths) -> StackState | None:
     try:
         content = json.loads(raw)
         schema = content["schema"]
-        if isinstance(schema, int) and schema > SCHEMA and is_locked(paths):
-            raise StackError(
-                f"the stack `{paths.name}` was started by another version of stackctl ({content.get('stackctl')})",
-                remedy="stop it with that version, then start it again with this one",
-            )
+        if isinstance(schema, int) and schema != SCHEMA and not locked_by_us and is_locked(paths):
+            raise OtherVersionError(paths, content.get("stackctl"))
         return StackState.from_json(content)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return _quarantine(paths)
@@ -436,7 +448,7 @@ def await_ready(paths: StackPaths, timeout: float) -> ClientFacts | None:
 def clear(paths: StackPaths) -> None:
     """Remove the state file and the records; the caller holds the lock and has seen the tree empty."""
     halves = [each for each in _files_in(paths.root) if each.startswith(paths.state + ".") and each.endswith(".tmp")]
-    for path in [paths.state, *halves, *_files_in(_records(paths))]:
+    for path in [paths.state, control.path(paths), *halves, *_files_in(_records(paths))]:
         with contextlib.suppress(OSError):
             os.unlink(path)
     with contextlib.suppress(OSError):
@@ -528,7 +540,7 @@ def reconcile_locked(paths: StackPaths, lock: Lock) -> list[str]:
     """Do what `reconcile` does, by the one who holds the lock."""
     from stackctl import survivors
 
-    state = read(paths)
+    state = read(paths, locked_by_us=True)
     leftover = [each for each in tmp_dirs(paths) if os.path.lexists(each)]
     if state is None and not leftover and os.path.getsize(paths.lock) == 0:
         return []

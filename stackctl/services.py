@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from stackctl import paths as where
 from stackctl.clients import proxy
 from stackctl.gateway_env import gateway_env
-from stackctl.model import Probe, ProcessSpec, ServiceKind
+from stackctl.model import Probe, ProcessSpec, ServiceKind, Work
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,6 +52,7 @@ _ENGINE_PREFIXES = (
     "VLLM_",
 )
 _NEVER = ("VLLM_API_KEY", "VLLM_SERVER_DEV_MODE", "VLLM_ALLOW_INSECURE_SERIALIZATION")
+_OURS = {"User-Agent": "stackctl"}  # so that a log tells our questions from a client's
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 
 
@@ -84,9 +85,21 @@ def _engine(plan: Plan, paths: StackPaths, keys: Keys, tmp: str, environ: Mappin
     env["NO_PROXY"] = env["no_proxy"] = proxy.merged(environ)
     _own_programs_first(env, engine.argv[0])
     host = plan.engine.url.removeprefix("http://").rpartition(":")[0]
+    # vLLM's /health stays 200 before an EngineCore that hangs. Its counters move with each token, the KV cache's usage
+    # with each part of a long prompt.
+    work = Work(
+        Probe(f"{engine.url}/metrics", headers=_OURS),
+        ("vllm:generation_tokens_total", "vllm:prompt_tokens_total", "vllm:kv_cache_usage_perc"),
+        Probe(
+            f"{engine.url}/v1/completions",
+            "POST",
+            {**_OURS, "Authorization": f"Bearer {env['VLLM_API_KEY']}"},
+            {"model": engine.served, "prompt": "a", "max_tokens": 1, "temperature": 0},
+        ),
+    )
     return ProcessSpec(
         name="engine", kind=ServiceKind.ENGINE, argv=engine.argv, env=env, cwd=paths.engine_dir, log=paths.log("engine"),
-        host=host, port=engine.port, ready=Probe(f"{engine.url}/health"), model=engine.served, window=engine.window,
+        host=host, port=engine.port, ready=Probe(f"{engine.url}/health"), model=engine.served, window=engine.window, work=work,
     )  # fmt: skip
 
 
@@ -98,6 +111,7 @@ def _gateway(plan: Plan, paths: StackPaths, keys: Keys, tmp: str, environ: Mappi
     # not bytecode either: everything is compiled already but our own small file, beside which nothing is left
     env |= {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": tmp}
     env |= gateway_env(master_key=keys.master, client_key=keys.client, engine_key=keys.engine, host_url=gateway.url)
+    env["STACKCTL_STATE"] = paths.state  # where the gate reads why the engine does not answer
     env["NO_PROXY"] = env["no_proxy"] = proxy.merged(environ)
     _own_programs_first(env, gateway.argv[0])
     return ProcessSpec(

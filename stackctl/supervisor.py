@@ -18,9 +18,21 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from stackctl import files, identity, logfile, probe, process, runstate, sockets, survivors, transitions, vitals
+from stackctl import (
+    control,
+    files,
+    identity,
+    logfile,
+    probe,
+    process,
+    runstate,
+    sockets,
+    survivors,
+    transitions,
+    vitals,
+)
 from stackctl.errors import StackError
 from stackctl.model import ClientFacts, ServiceKind, State
 from stackctl.runstate import ServiceRecord, StackState
@@ -30,7 +42,7 @@ from stackctl.transitions import Answer, Do, RestartPolicy, Service
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from stackctl.model import Probe, ProcessSpec
+    from stackctl.model import Probe, ProcessSpec, Work
     from stackctl.paths import StackPaths
 
 __all__ = [
@@ -135,6 +147,8 @@ class _Run:
     record: ServiceRecord
     child: process.Child | None = None
     mark: str = ""
+    start: int = 0  # its number among all starts: a look at the work of an earlier one is not listened to
+    counters: tuple[str, ...] | None = None  # of its work, as seen last
     generation: int = 0  # of probes: an answer of an earlier one is not listened to
     members: list[identity.Identity] = field(default_factory=list)
     before: vitals.Vitals | None = None
@@ -173,7 +187,7 @@ class Supervisor:
         self._runs = [
             _Run(
                 spec,
-                Service(policy, spec.start_timeout),
+                Service(policy, spec.start_timeout, spec.start_cap, deep=spec.work is not None),
                 ServiceRecord(
                     spec.name, spec.kind, State.PENDING, spec.port, spec.log, spec.model, spec.window, since=now
                 ),
@@ -193,6 +207,7 @@ class Supervisor:
             services=[run.record for run in self._runs],
         )
         self._lock = runstate.Lock(paths)
+        self._control: socket.socket | None = None
         self._run_id = secrets.token_hex(8)
         self._starts = 0
         self._inbox: deque[tuple[str, str, int, object]] = deque()  # from threads: (what, service, generation, value)
@@ -231,6 +246,7 @@ class Supervisor:
             self._lock.sign(self._state.supervisor)
             self._state.tmp = runstate.make_tmp(self._paths)
             self._save(must=True)
+            self._control = control.listen(self._paths)
             with self._signals():
                 try:
                     self._prepare()
@@ -247,6 +263,8 @@ class Supervisor:
         while True:
             self._hear_guards()  # before probing: who is dead is not asked
             self._hear_threads()
+            if self._control is not None:
+                control.serve(self._control, self._asked_for)
             self._notice_sleep()
             now = time.monotonic()
             for run in self._runs:
@@ -267,6 +285,8 @@ class Supervisor:
         calm = self._state.state in {State.READY, State.FAILED} and not self._stopping
         poll = select.poll()
         poll.register(self._wake_read, select.POLLIN)
+        if self._control is not None:
+            poll.register(self._control, select.POLLIN)
         for run in self._runs:
             if run.child is not None and run.child.status >= 0:
                 poll.register(run.child.status, select.POLLIN)
@@ -278,6 +298,20 @@ class Supervisor:
         asked, self._asked = self._asked, []
         for signum in asked:
             self._begin_stop(signum, immediate=self._stopping or signum == signal.SIGQUIT)
+
+    def _asked_for(self, question: dict[str, Any]) -> None:
+        """Carry out what came over the control socket. Raises StackError with the reason why not."""
+        run = next((each for each in self._runs if each.spec.name == question.get("service")), None)
+        if question.get("do") != "restart" or run is None:
+            services = ", ".join(each.spec.name for each in self._runs)
+            raise StackError(f"the stack `{self._paths.name}` can restart {services}, and nothing else of it")
+        if self._stopping or self._state.verified_at is None:
+            raise StackError(f"the stack `{self._paths.name}` is still {self._state.state}")
+        if run.service.state not in {State.READY, State.UNREADY, State.FAILED}:
+            raise StackError(f"{run.spec.name} is {run.service.state} already")
+        self._state.failure = None
+        self._feed(run, transitions.Restart())
+        self._save()
 
     def _trim_logs(self, now: float) -> None:
         """Keep each log below its cap; look again soon while one is being flooded."""
@@ -342,6 +376,9 @@ class Supervisor:
             asked = replace(run.spec.ready, timeout=timeout if starting else min(timeout, self._policy.probe_timeout))
             guard = run.child.guard.pid if run.child is not None else 0
             self._in_thread("answer", run.spec.name, run.generation, lambda: _ask(run.spec, asked, guard, starting))
+        elif what is Do.WORK and run.spec.work is not None:
+            work, policy = run.spec.work, self._policy
+            self._in_thread("worked", run.spec.name, run.start, lambda: _look_at(run, work, policy.work_timeout))
         elif run.child is not None:
             if what is Do.KILL:
                 run.killed_by_us = True
@@ -355,6 +392,7 @@ class Supervisor:
         self._starts += 1
         run.mark = f"{self._run_id}-{self._starts}{runstate.mark_of(self._paths)}"
         run.members, run.before, run.sampled_at = [], None, float("-inf")
+        run.start, run.counters = self._starts, None
         run.exit_code = run.signal = None
         run.oom = run.empty = run.killed_by_us = False
         run.generation += 1
@@ -410,7 +448,7 @@ class Supervisor:
         """Look at the tree: who belongs to it, and whether it works."""
         if run.child is None:
             return
-        calm = run.service.state is State.READY and run.service.failures == 0
+        calm = run.service.state is State.READY and run.service.failures + run.service.work_failures == 0
         if now - run.sampled_at < (_SAMPLE_READY if calm else _SAMPLE_START):
             return
         run.sampled_at = now
@@ -465,7 +503,11 @@ class Supervisor:
                 self._verified(value)
             else:
                 run = next(each for each in self._runs if each.spec.name == name)
-                if generation == -1:
+                if what == "worked":
+                    if generation == run.start and not self._stopping and run.service.working:
+                        hung = value if isinstance(value, transitions.Worked) else transitions.Worked(hung=False)
+                        self._feed(run, hung)
+                elif generation == -1:
                     self._feed(run, transitions.Resumed())
                 elif generation == run.generation and not self._stopping:
                     if not isinstance(value, transitions.Answered):
@@ -541,6 +583,9 @@ class Supervisor:
             if run.child is not None:
                 run.child.close()
                 run.child = None
+        if self._control is not None:
+            self._control.close()
+            self._control = None
         log = os.path.realpath(self._paths.logs) + os.sep
         _, stuck = survivors.kill(mark=runstate.mark_of(self._paths), log=log)
         if not stuck:
@@ -683,6 +728,30 @@ def _ask(spec: ProcessSpec, asked: Probe, guard: int, starting: bool) -> transit
     if result.status >= 500:
         return transitions.Answered(Answer.BROKEN, f"it answers {result.error}")
     return transitions.Answered(Answer.SILENT, f"port {spec.port}: {result.error}")
+
+
+def _look_at(run: _Run, work: Work, timeout: float) -> transitions.Worked:
+    """See whether a service works: its counters moved since last time, or else a tiny request is answered."""
+    before, last = _counters(work), run.counters
+    run.counters = before
+    if before is None or before != last:  # it moved; or it does not tell, and readiness has to do
+        return transitions.Worked(hung=False)
+    result = probe.request(replace(work.request, timeout=timeout))
+    run.counters = after = _counters(work)
+    if not result.timed_out or after != before:
+        return transitions.Worked(hung=False)
+    return transitions.Worked(hung=True, why="it takes requests but answers none and makes no progress")
+
+
+def _counters(work: Work) -> tuple[str, ...] | None:
+    """The lines of the metrics that show progress; None when they cannot be read."""
+    result = probe.request(replace(work.counters, timeout=min(work.counters.timeout, 3.0)))
+    if not result.ok:
+        return None
+    return (
+        tuple(each for each in result.body.decode(errors="replace").splitlines() if each.startswith(work.progress))
+        or None
+    )
 
 
 def _how(run: _Run) -> str:

@@ -29,6 +29,9 @@ class RestartPolicy:
     A crash loop ends at `max_starts` starts within `window`, or that many in a row that never became ready: systemd
     gives up after 5 in 10 s, which a model that loads for a minute never reaches. Slow health alone never restarts
     a busy engine (30 to 40 s of it were seen under load): `busy_after` counts then, not `hang_after`.
+
+    Work is looked at every `work_every`; `work_after` requests in a row without an answer in `work_timeout` and without
+    any progress are a hang: found 12 to 25 s after it began, and `busy_after` where CPU time is used.
     """
 
     max_starts: int = 5
@@ -44,6 +47,9 @@ class RestartPolicy:
     hang_after: float = 12.0
     busy_after: float = 300.0
     stranger_after: float = 2.0
+    work_every: float = 6.0
+    work_timeout: float = 6.0
+    work_after: int = 2
 
 
 class Do(Enum):
@@ -51,6 +57,7 @@ class Do(Enum):
 
     START = auto()
     PROBE = auto()
+    WORK = auto()
     TERMINATE = auto()
     KILL = auto()
 
@@ -103,6 +110,14 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
+class Worked:
+    """A look at the work has ended: its counters moved or a request came through; or neither did."""
+
+    hung: bool
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Sampled:
     """The tree was looked at: it made progress, it works, one of its processes is stopped (SIGSTOP)."""
 
@@ -122,13 +137,20 @@ class Resumed:
 
 
 @dataclass(frozen=True, slots=True)
+class Restart:
+    """Somebody asked for a restart: gently, now, and no reason to suspect a crash loop."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """Gently when `immediate` is false."""
 
     immediate: bool = False
 
 
-Event: TypeAlias = Tick | Spawned | SpawnFailed | Ended | Gone | Answered | Sampled | Settled | Resumed | Stop
+Event: TypeAlias = (
+    Tick | Spawned | SpawnFailed | Ended | Gone | Answered | Worked | Sampled | Settled | Resumed | Restart | Stop
+)
 Outcome: TypeAlias = "tuple[Service, tuple[Do, ...]]"
 
 
@@ -136,17 +158,21 @@ Outcome: TypeAlias = "tuple[Service, tuple[Do, ...]]"
 class Service:
     """One service at one moment. Times are monotonic seconds.
 
+    `deep` says that its work can be looked at, beside its readiness.
     `alive` says that its tree is not known to be empty; `settled` that the stack has once been ready with it.
     """
 
     policy: RestartPolicy
     start_timeout: float
+    start_cap: float = 7200.0
+    deep: bool = False
     state: State = State.PENDING
     why: str = ""
     alive: bool = False
     settled: bool = False
     starts: tuple[float, ...] = ()
     attempts: int = 0
+    began_at: float = 0.0
     progress_at: float = 0.0
     ok_at: float = 0.0
     busy_at: float = float("-inf")
@@ -157,6 +183,11 @@ class Service:
     probing: bool = False
     probe_at: float = 0.0
     retry_at: float = 0.0
+    forgiven_at: float = float("-inf")
+    working: bool = False
+    work_at: float = 0.0
+    worked_at: float = 0.0
+    work_failures: int = 0
 
     @property
     def restarts(self) -> int:
@@ -180,6 +211,7 @@ def _start(service: Service, now: float) -> Outcome:
         why="",
         starts=(*service.starts, now),
         attempts=service.attempts + 1,
+        began_at=now,
         progress_at=now,
         ok_at=now,
         busy_at=float("-inf"),
@@ -202,7 +234,7 @@ def _down(service: Service, why: str, now: float, chance: float, *do: Do) -> Out
     if not service.settled:
         return replace(service, state=State.FAILED, why=why), do
     policy = service.policy
-    recent = [each for each in service.starts if now - each < policy.window]
+    recent = [each for each in service.starts if now - each < policy.window and each >= service.forgiven_at]
     if max(len(recent), service.attempts) >= policy.max_starts:
         tried = f"given up after {policy.max_starts} starts: {why}"
         return replace(service, state=State.FAILED, why=tried), do
@@ -235,6 +267,9 @@ def _starting_tick(service: Service, _event: Event, now: float, chance: float) -
     if quiet > service.start_timeout:
         why = f"no progress for {service.start_timeout:g} s: nothing in its log, no CPU time, nothing read"
         return _down(service, why, now, chance, Do.KILL)
+    if now - service.began_at > service.start_cap:
+        why = f"not ready after {service.start_cap:g} s, though it goes on"
+        return _down(service, why, now, chance, Do.KILL)
     return _probe_when_due(service, now)
 
 
@@ -249,6 +284,7 @@ def _starting_answered(service: Service, event: Event, now: float, chance: float
     policy = service.policy
     service = replace(service, probing=False, probe_at=now + policy.probe_start)
     if event.answer is Answer.OK:
+        service = replace(service, working=False, work_failures=0, worked_at=now, work_at=now + policy.work_every)
         return _ready(service, now), ()
     if event.answer is not Answer.STRANGER:
         return replace(service, stranger_at=None), ()
@@ -292,7 +328,26 @@ def _watched_tick(service: Service, _event: Event, now: float, chance: float) ->
     service, do = _hung(service, now, chance) if service.state is State.UNREADY else (service, ())
     if do:
         return service, do
-    return _probe_when_due(service, now)
+    service, do = _probe_when_due(service, now)
+    if service.deep and service.state is State.READY and not service.working and now >= service.work_at:
+        return replace(service, working=True), (*do, Do.WORK)
+    return service, do
+
+
+def _worked(service: Service, event: Event, now: float, chance: float) -> Outcome:
+    """A look at the work. Progress is forgiven everything; CPU time (a long prompt, perhaps) much of it."""
+    assert isinstance(event, Worked)  # noqa: S101
+    policy = service.policy
+    service = replace(service, working=False)
+    if not event.hung:
+        return replace(service, work_failures=0, worked_at=now, work_at=now + policy.work_every), ()
+    service = replace(service, work_failures=service.work_failures + 1, work_at=now)
+    if service.work_failures < policy.work_after:
+        return service, ()
+    stuck = now - service.worked_at
+    if now - service.busy_at < policy.hang_after and stuck < policy.busy_after:
+        return service, ()
+    return _down(service, f"{event.why}, for {stuck:.0f} s", now, chance, Do.KILL)
 
 
 def _hung(service: Service, now: float, chance: float) -> Outcome:
@@ -339,6 +394,7 @@ def _settled(service: Service, _event: Event, _now: float, _chance: float) -> Ou
 def _resumed(service: Service, _event: Event, now: float, _chance: float) -> Outcome:
     return replace(
         service,
+        began_at=now,
         progress_at=now,
         ok_at=now,
         failures=0,
@@ -346,7 +402,18 @@ def _resumed(service: Service, _event: Event, now: float, _chance: float) -> Out
         stranger_at=None,
         probing=False,
         probe_at=now + min(1.0, service.policy.probe_ready),
+        working=False,
+        work_failures=0,
+        worked_at=now,
+        work_at=now + service.policy.work_every,
     ), ()
+
+
+def _restart(service: Service, _event: Event, now: float, _chance: float) -> Outcome:
+    asked = replace(
+        service, state=State.RESTARTING, why="somebody asked for it", attempts=0, retry_at=now, forgiven_at=now
+    )
+    return asked, (Do.TERMINATE,) if service.alive else ()
 
 
 def _stop(service: Service, event: Event, _now: float, _chance: float) -> Outcome:
@@ -381,17 +448,22 @@ TABLE: dict[tuple[State, type], Callable[[Service, Event, float, float], Outcome
     (State.STARTING, Gone): _gone,
     (State.READY, Tick): _watched_tick,
     (State.READY, Answered): _watched_answered,
+    (State.READY, Worked): _worked,
     (State.READY, Ended): _ended,
     (State.READY, Gone): _gone,
+    (State.READY, Restart): _restart,
     (State.UNREADY, Tick): _watched_tick,
     (State.UNREADY, Answered): _watched_answered,
+    (State.UNREADY, Worked): _worked,
     (State.UNREADY, Ended): _ended,
     (State.UNREADY, Gone): _gone,
+    (State.UNREADY, Restart): _restart,
     (State.RESTARTING, Tick): _restarting_tick,
     (State.STOPPING, Gone): _stopped,
     (State.STOPPING, Stop): _stop_again,
     (State.STOPPED, Stop): _stop_again,
     (State.FAILED, Stop): _stop_failed,
+    (State.FAILED, Restart): _restart,
 }
 # What an event does in every state that has no row of its own for it.
 ALWAYS: dict[type, Callable[[Service, Event, float, float], Outcome]] = {

@@ -13,6 +13,8 @@ flags are appended, and those that matter here are obeyed, the others ignored.
         no-tree               no EngineCore, no Worker
         ignore-term           nobody reacts to TERM; children-ignore-term: only the leader does
         keep-alive            the API server stays (with /health 503) when EngineCore dies
+        deadlock=SECONDS      EngineCore stops answering that long after it is ready; it is not stopped, and /health is 200
+        serial                one message at a time: the others wait
         mute                  /health is fine, and no request is ever answered
         refuse                every message is answered with a 500
 
@@ -42,7 +44,7 @@ from tests.fakes import startup_log, wire
 from tests.fakes.script import Json, Request, Script, tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _BLOCK = 16  # tokens of a block of vLLM's prefix cache
 _DEATH_NOTICE = 3.0  # seconds between a dead EngineCore and the leader's exit
@@ -123,7 +125,10 @@ def _serve_pipe(title: str, asks: int, answers: int, onward: Tree | None, ignore
     with contextlib.suppress(OSError, AttributeError, ValueError):  # no /proc: the old name stays
         _rename(title)
     while True:
-        if not os.read(asks, 1):
+        asked = os.read(asks, 1)
+        while asked == b"!":  # a deadlock: TERM is still obeyed
+            time.sleep(3600)
+        if not asked:
             while onward is not None or ignore_term:  # it stays, and holds its memory
                 time.sleep(3600)
             os._exit(0)
@@ -150,6 +155,10 @@ class Tree:
         os.close(ask_read)
         os.close(answer_write)
 
+    def deadlock(self) -> None:
+        """Let the child hang for ever, without being stopped."""
+        os.write(self._ask, b"!")
+
     def step(self) -> None:
         """Let the model make one token. Waits for as long as the child is frozen; BrokenPipeError when it is dead."""
         with self._lock:
@@ -172,6 +181,7 @@ class Engine:
         self.script = Script(flags.get("fake-script", os.environ.get("FAKE_ENGINE_SCRIPT", "")) or None)
         self._record = flags.get("fake-record", os.environ.get("FAKE_ENGINE_RECORD", ""))
         self._lock = threading.Lock()
+        self.turn = threading.Lock()
         self._prompts: list[list[str]] = []
         self.counters = dict.fromkeys(("prompt", "generated", "queries", "hits", "success", "running"), 0)
         self.answers_from = 0.0
@@ -198,7 +208,7 @@ class Engine:
                 )
                 best = max(best, min(same, len(prompt) - 1) // _BLOCK * _BLOCK)
             self._prompts = [*self._prompts[-50:], prompt]
-        self.count(queries=len(prompt), hits=best, prompt=len(prompt))
+        self.count(queries=len(prompt), hits=best)
         return best
 
     def step(self) -> None:
@@ -281,7 +291,10 @@ class Handler(BaseHTTPRequestHandler):
             name.lower(): "<redacted>" if name.lower() in {"authorization", "x-api-key"} else value
             for name, value in self.headers.items()
         }
-        engine.record({"method": self.command, "path": path, "headers": shown, "authorized": authorized, "body": body})
+        if self.headers.get("user-agent") != "stackctl":  # the supervisor's own questions are no client's
+            engine.record(
+                {"method": self.command, "path": path, "headers": shown, "authorized": authorized, "body": body}
+            )
         time.sleep(max(0.0, engine.answers_from - time.monotonic()))
         if path.startswith("/v1") and not authorized:
             self._json(401, {"error": "Unauthorized"})
@@ -418,17 +431,29 @@ class Handler(BaseHTTPRequestHandler):
             usage.cached, usage.created = hit, len(request.tokens) // _BLOCK * _BLOCK - hit
         model = body["model"]
         engine.count(running=1)
+        made = 0
+
+        def step() -> None:
+            nonlocal made
+            engine.step()
+            engine.count(generated=int(made < output), prompt=len(request.tokens) if made == 0 else 0)
+            made += 1
+
+        if "serial" in flags.faults:
+            engine.turn.acquire()
         try:
             if body.get("stream") and path in _STREAM:
-                self._stream(_STREAM[path](model, blocks, usage, cut), turn.get("pace", 0.0))
+                self._stream(_STREAM[path](model, blocks, usage, cut), turn.get("pace", 0.0), step)
             else:
                 for block in blocks:
                     self._pause(block)
                 for _ in range(min(output, 8)):
-                    engine.step()
+                    step()
                 self._json(200, _WHOLE[path](model, blocks, usage, cut))
-            engine.count(generated=output, success=1)
+            engine.count(generated=max(0, output - made), prompt=0 if made else len(request.tokens), success=1)
         finally:
+            if "serial" in flags.faults:
+                engine.turn.release()
             engine.count(running=-1)
 
     def _pause(self, block: Json) -> None:
@@ -437,7 +462,7 @@ class Handler(BaseHTTPRequestHandler):
         if block.get("cut"):
             raise Cut
 
-    def _stream(self, events: Iterator[bytes | Json], pace: float) -> None:
+    def _stream(self, events: Iterator[bytes | Json], pace: float, step: Callable[[], None]) -> None:
         self.send_response(200)
         self.send_header("content-type", "text/event-stream; charset=utf-8")
         self.send_header("transfer-encoding", "chunked")
@@ -446,7 +471,7 @@ class Handler(BaseHTTPRequestHandler):
             if isinstance(event, dict):
                 self._pause(event)
                 continue
-            self.engine.step()
+            step()
             self.wfile.write(f"{len(event):x}\r\n".encode() + event + b"\r\n")
             time.sleep(pace)
         self.wfile.write(b"0\r\n\r\n")
@@ -562,6 +587,8 @@ def main(argv: list[str]) -> int:
         return code
     engine.answers_from = time.monotonic() + float(faults.get("late", 0))
     server = Server(bound, engine)
+    if "deadlock" in faults and engine.tree is not None:
+        threading.Timer(float(faults["deadlock"]), engine.tree.deadlock).start()
     if "crash" in faults:
         threading.Timer(float(faults["crash"]), os._exit, (1,)).start()
     for line in ("Started server process", "Waiting for application startup.", "Application startup complete."):

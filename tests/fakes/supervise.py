@@ -16,7 +16,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(HERE)))
 
 from stackctl import files, logfile, probe, supervisor  # noqa: E402
 from stackctl.errors import StackError  # noqa: E402
-from stackctl.model import ClientFacts, Probe, ProcessSpec, ServiceKind  # noqa: E402
+from stackctl.model import ClientFacts, Probe, ProcessSpec, ServiceKind, Work  # noqa: E402
 from stackctl.paths import StackPaths  # noqa: E402
 
 if TYPE_CHECKING:
@@ -49,7 +49,17 @@ def spec(paths: StackPaths, each: dict[str, Any]) -> ProcessSpec:
         window=4096,
         grace=each.get("grace", 3.0),
         start_timeout=each.get("start_timeout", 30.0),
+        start_cap=each.get("start_cap", 7200.0),
+        work=work_of(port) if each.get("deep") else None,
     )
+
+
+def work_of(port: int) -> Work:
+    """Of the scripted engine, as services.py has it for vLLM."""
+    url, ours = f"http://127.0.0.1:{port}", {"User-Agent": "stackctl"}
+    body = {"model": "scripted", "prompt": "a", "max_tokens": 1}
+    names = ("vllm:generation_tokens_total", "vllm:prompt_tokens_total", "vllm:kv_cache_usage_perc")
+    return Work(Probe(f"{url}/metrics", headers=ours), names, Probe(f"{url}/v1/completions", "POST", ours, body))
 
 
 def main() -> int:
@@ -66,7 +76,7 @@ def main() -> int:
             say(type(event).__name__, **asdict(event))
 
     def verify() -> ClientFacts:
-        for each in services:
+        for each in [one for one in services if not one.get("deep")]:
             answer = probe.request(Probe(f"http://127.0.0.1:{each['port']}/work", method="POST", timeout=20.0))
             if not answer.ok:
                 raise StackError(f"no token from {each['name']}: {answer.error}")

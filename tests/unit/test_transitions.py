@@ -22,6 +22,7 @@ from stackctl.transitions import (
     SpawnFailed,
     Stop,
     Tick,
+    Worked,
     step,
 )
 
@@ -263,3 +264,69 @@ def test_every_event_in_every_state_is_safe() -> None:
                 assert Do.START not in did or not alive or state is State.PENDING
                 if state in {State.STOPPED, State.FAILED}:
                     assert after.state in {State.STOPPED, State.FAILED}
+
+
+HUNG = Worked(hung=True, why="no answer")
+WORKS = Worked(hung=False)
+
+
+def deep() -> Life:
+    life = Life()
+    life.service = replace(life.service, deep=True)
+    return life.feed(Tick(), OK)
+
+
+def test_work_is_looked_at_while_ready_one_look_at_a_time() -> None:
+    life = deep().pass_time(30, OK)
+    assert life.did.count(Do.WORK) == 1
+    life.feed(WORKS).pass_time(9, OK)
+    assert life.did.count(Do.WORK) == 2
+    assert Do.WORK not in Life().feed(Tick(), OK).pass_time(30, OK).did
+
+
+def test_two_looks_in_vain_are_a_hang_found_within_half_a_minute() -> None:
+    life = deep().pass_time(POLICY.work_every, OK)  # it hangs from the moment that it was ready
+    began = life.now
+    life.feed(HUNG, after=POLICY.work_timeout)
+    assert life.state() is State.READY
+    life.pass_time(1, OK).feed(HUNG, after=POLICY.work_timeout)
+    assert life.state() is State.RESTARTING
+    assert "no answer, for" in life.service.why
+    assert life.did[-1] is Do.KILL
+    assert life.now - began + POLICY.work_every <= 30
+
+
+def test_a_busy_service_is_given_time_and_progress_forgives_all() -> None:
+    life = deep()
+    for _ in range(10):
+        life.feed(BUSY, HUNG, after=9).pass_time(1, OK)
+    assert life.state() is State.READY
+    life.feed(WORKS)
+    assert life.service.work_failures == 0
+    life.feed(HUNG, after=20)
+    assert life.state() is State.READY
+
+
+def test_even_a_busy_service_must_get_on_some_time() -> None:
+    life = deep()
+    for _ in range(40):
+        life.feed(BUSY, HUNG, after=9)
+    assert life.state() is State.RESTARTING
+
+
+def test_a_sleep_between_two_looks_voids_them() -> None:
+    life = deep().feed(HUNG, after=9)
+    life.feed(Resumed(), HUNG, after=3600)
+    assert life.state() is State.READY
+
+
+def test_a_start_that_spins_ends_at_its_cap() -> None:
+    life = Life(settled=False)
+    life.service = replace(life.service, start_cap=100.0)
+    life.feed(Tick())
+    while life.now < 1099:
+        life.feed(BUSY, Tick(), after=1)
+        assert life.state() is State.STARTING
+    life.feed(BUSY, Tick(), after=3)
+    assert life.state() is State.FAILED
+    assert life.service.why == "not ready after 100 s, though it goes on"

@@ -1,0 +1,71 @@
+"""Drills: an EngineCore that hangs behind a healthy /health is found; a busy engine never is."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from stackctl import probe
+from stackctl.model import Probe
+from tests.drills.harness import Stack, free_port, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytestmark = pytest.mark.drill
+
+SCRIPTED = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "fakes", "engine.py")
+
+
+def scripted(*flags: str) -> dict[str, Any]:
+    port = free_port()
+    argv = [sys.executable, "-I", SCRIPTED, "--port", str(port), *flags]
+    return {"name": "engine", "kind": "engine", "port": port, "argv": argv, "deep": True}
+
+
+def ask(stack: Stack, text: str, timeout: float = 60) -> probe.Result:
+    body = {"model": "scripted", "messages": [{"role": "user", "content": text}], "stream": True}
+    return probe.request(
+        Probe(f"http://127.0.0.1:{stack.services[0]['port']}/v1/chat/completions", "POST", body=body, timeout=timeout)
+    )
+
+
+def test_a_deadlocked_core_behind_a_healthy_health(up: Callable[..., Stack]) -> None:
+    stack = up(scripted("--fake-fault", "deadlock=3")).ready()
+    time.sleep(3)  # until it hangs
+    began = time.monotonic()
+    assert stack.ask("engine").ok
+    assert ask(stack, "hi", 1).timed_out
+    stack.saw("ServiceChanged", 30, name="engine", state="restarting")
+    took = time.monotonic() - began
+    assert took <= 30
+    why = stack.find("ServiceChanged", name="engine", state="restarting")[0]["detail"]
+    assert why.startswith("it takes requests but answers none and makes no progress, for ")
+    stack.saw("ServiceChanged", 10, name="engine", state="ready", times=2)
+    assert ask(stack, "hi", 5).ok
+    print(f"drill: EngineCore deadlocked, /health fine: detected after {took:.1f} s")
+
+
+def test_a_busy_engine_that_answers_nobody_else_is_left_alone(up: Callable[..., Stack], tmp_path: Path) -> None:
+    script = tmp_path / "script.json"
+    words = " ".join(["word"] * 120)
+    script.write_text(json.dumps({"turns": [{"when": {"any": "long"}, "reply": [{"text": words}], "pace": 0.25}]}))
+    stack = up(scripted("--fake-fault", "serial", "--fake-script", str(script))).ready()
+    answers: list[probe.Result] = []
+    thread = threading.Thread(target=lambda: answers.append(ask(stack, "long")))
+    began = time.monotonic()
+    thread.start()
+    until(lambda: b"engine" in stack.ask("engine", "/metrics").body, 5, "it runs")
+    thread.join()
+    took = time.monotonic() - began
+    assert took > 27  # longer than a hang takes to be found
+    assert answers[0].ok
+    assert stack.record("engine").restarts == 0
+    print(f"drill: engine busy with one request for {took:.0f} s: not restarted")
