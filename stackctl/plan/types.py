@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from stackctl.config import Loaded
     from stackctl.host import Host
     from stackctl.model import Fact
+    from stackctl.plan.fit import Fit, Size
     from stackctl.toolchain import Toolchain
 
 ENGINE_KEY = "os.environ/STACKCTL_ENGINE_KEY"
@@ -34,7 +35,8 @@ class Inputs:
 
     `ports` are (engine, gateway). A tool is None where nothing of it is needed (`command:`, `url:`, `direct`).
     `model_path` is the directory of a model on disk (of the embedded one, where it stands or will stand), None for
-    one from the hub; `config_path` is where the gateway's file will stand.
+    one from the hub; `config_path` is where the gateway's file will stand. `size` is None for a model that is neither
+    in the catalogue nor on this machine.
     """
 
     loaded: Loaded
@@ -46,6 +48,7 @@ class Inputs:
     config_path: str
     family: Family | None = None
     remote: RemoteFacts | None = None
+    size: Size | None = None
 
     @property
     def direct(self) -> bool:
@@ -70,6 +73,7 @@ class EnginePlan:
     reasoning_parser: str | None = None
     speaks_messages: bool = True
     api_key: str | None = None
+    fit: Fit | None = None
 
     @property
     def managed(self) -> bool:
@@ -105,15 +109,14 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """Tells two plans apart; what `facts` and `notes` say about it does not count, nor does free memory."""
+        """Tells two plans apart. What follows from the hardware does not count: a stack that runs uses up memory itself."""
         engine, gateway = self.engine, self.gateway
-        argv = list(engine.argv)
-        if "--gpu-memory-utilization" in argv:
-            at = argv.index("--gpu-memory-utilization")
-            del argv[at : at + 2]
-        same: list[object] = [self.name, argv, dict(engine.env), engine.url, engine.served]
+        derived = {fact.name for fact in self.facts if fact.origin == "hardware"}
+        argv = _without(engine.argv, derived)
+        env = {name: value for name, value in engine.env.items() if f"${name}" not in derived}
+        same: list[object] = [self.name, argv, env, engine.url, engine.served]
         same += [gateway.kind, gateway.url, gateway.request_timeout, gateway.argv]
-        same += [self.client_model, self.aliases, self.output_limit]
+        same += [self.client_model, self.aliases]
         return hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:16]
 
     def models(self) -> list[dict[str, Any]]:
@@ -124,7 +127,7 @@ class Plan:
             "max_output_tokens": self.output_limit,
             # with it LiteLLM turns adaptive thinking into a budget, which vLLM refuses without a reasoning parser
             "supports_reasoning": engine.reasoning_parser is not None,
-            "supports_vision": False,
+            "supports_vision": engine.fit is not None and engine.fit.size.vision,
             "supports_function_calling": True,
         }
         openai = {"model": f"hosted_vllm/{engine.served}", "api_base": f"{engine.url}/v1", "api_key": ENGINE_KEY}
@@ -136,3 +139,15 @@ class Plan:
         if engine.served not in {self.client_model, *self.aliases}:
             rows.append({"name": engine.served, **openai, **info})
         return rows
+
+
+def _without(argv: tuple[str, ...], flags: set[str]) -> list[str]:
+    """`argv` without `flags` and their values."""
+    kept: list[str] = []
+    dropping = False
+    for word in argv:
+        if word.startswith("--"):
+            dropping = word in flags
+        if not dropping:
+            kept.append(word)
+    return kept

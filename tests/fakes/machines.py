@@ -11,7 +11,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from stackctl import config
+from stackctl import config, sizes
 from stackctl.catalog import families
 from stackctl.host import GIB, Gpu, Host
 from stackctl.host.interpret import interpret
@@ -66,4 +66,5 @@ def inputs(flags: Flags, host: Host = GPU, remote: RemoteFacts | None = None) ->
         config_path="/stack/gateway/litellm_config.yaml",
         family=families.match(engine.model) if engine.model and managed else None,
         remote=remote,
+        size=sizes.size_of(engine.model) if engine.model and managed else None,
     )
