@@ -117,6 +117,9 @@ def down(
 
 @app.command()
 def restart(
+    service: Annotated[
+        str | None, typer.Argument(metavar="[SERVICE]", help="engine or gateway alone, as it was started.")
+    ] = None,
     *,
     config: ConfigOption = None,
     name: NameOption = None,
@@ -129,6 +132,10 @@ def restart(
     """Stop the stack and start it again in the background, on what the configuration says now."""
     from stackctl.commands import restart as command
 
+    if service is not None:
+        if model or gateway:
+            raise typer.BadParameter("one service restarts as it was started: without --model and --gateway")
+        _end(lambda: command.one(service, name, config), debug=debug, as_json=as_json)
     flags = _flags(config, name, model, gateway)
     _end(lambda: command.run(flags, yes=yes, as_json=as_json), debug=debug, as_json=as_json)
 
@@ -139,13 +146,19 @@ def status(
     config: ConfigOption = None,
     name: NameOption = None,
     every: Annotated[bool, typer.Option("--all", help="Every stack that runs.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on showing it, until Ctrl-C.")] = False,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
     """What runs, on which port, since when."""
     from stackctl.commands import status as command
 
-    _end(command.run_all if every else lambda: command.run(name, config), debug=debug, as_json=as_json)
+    def look() -> output.Outcome:
+        return command.run_all() if every else command.run(name, config)
+
+    if watch and as_json:
+        raise typer.BadParameter("--watch is for people: with --json, ask again")
+    _end((lambda: command.watch(look)) if watch else look, debug=debug, as_json=as_json)
 
 
 @app.command()

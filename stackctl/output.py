@@ -83,6 +83,16 @@ def edge(command: Callable[[], Outcome], *, debug: bool, as_json: bool = False) 
     return outcome.exit_code
 
 
+def show(outcome: Outcome) -> None:
+    """Print an outcome for people while the command goes on."""
+    _emit(outcome, as_json=False)
+
+
+def clear() -> None:
+    """Empty the terminal; when it is none, only a line between what was and what comes."""
+    note("\x1b[H\x1b[2J\x1b[3J" if sys.stderr.isatty() else "")
+
+
 def _drop_stdout() -> None:
     """Python flushes stdout at exit; give it somewhere to go when the reader has left."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

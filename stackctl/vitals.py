@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from stackctl.identity import ProcessRow
 
@@ -54,6 +54,23 @@ def take(rows: Sequence[ProcessRow], log: str, now: float) -> Vitals:
 def _moved(pid: int) -> int:
     with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/io", "rb") as counters:
         return sum(int(line.split()[1]) for line in counters if line.startswith((b"rchar", b"wchar", b"read_bytes")))
+    return 0
+
+
+def memory(pids: Iterable[int]) -> int:
+    """Bytes of memory that these processes hold; what they share is counted once (smaps_rollup, proc(5)).
+
+    Where the kernel does not tell the shares, the resident size is taken.
+    """
+    return sum(_held(each) for each in pids)
+
+
+def _held(pid: int) -> int:
+    for name, field in (("smaps_rollup", "Pss:"), ("status", "VmRSS:")):
+        with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/{name}") as lines:
+            for line in lines:
+                if line.startswith(field):
+                    return int(line.split()[1]) * 1024
     return 0
 
 

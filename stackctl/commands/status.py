@@ -6,15 +6,19 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from stackctl import names, runstate
+from stackctl import identity, names, output, runstate, vitals
 from stackctl.errors import NotRunningError, StackError
+from stackctl.model import State
 from stackctl.output import Outcome
 from stackctl.paths import StackPaths
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stackctl.runstate import ServiceRecord, StackState
 
-_HEAD = ("SERVICE", "STATE", "SINCE", "PID", "PORT", "RESTARTS", "MODEL")
+_AGAIN = 1.0  # seconds between two looks of --watch
+_HEAD = ("SERVICE", "STATE", "SINCE", "PID", "PORT", "MEMORY", "RESTARTS", "MODEL")
 
 
 def run(name: str | None, config: str | None) -> Outcome:
@@ -30,7 +34,20 @@ def run(name: str | None, config: str | None) -> Outcome:
         raise NotRunningError(
             f"the stack `{paths.name}` is not running", remedy=f"stackctl up{names.option(paths.name)}"
         )
-    return Outcome(lines=[_title(state)], table=(_HEAD, [_row(each) for each in state.services]), data=as_data(state))
+    return Outcome(
+        lines=[_title(state), *_unwell(state)],
+        table=(_HEAD, [_row(each) for each in state.services]),
+        data=as_data(state),
+    )
+
+
+def watch(look: Callable[[], Outcome]) -> Outcome:
+    """Show what `look` sees again and again, on a cleared terminal, until Ctrl-C or until there is nothing to see."""
+    while True:
+        seen = look()
+        output.clear()
+        output.show(seen)
+        time.sleep(_AGAIN)
 
 
 def run_all() -> Outcome:
@@ -67,6 +84,8 @@ def as_data(state: StackState) -> dict[str, Any]:
             "port": each.port,
             "model": each.model,
             "window": each.window or (state.client.window if state.client else None),
+            "memory": _memory(each),
+            "detail": each.detail,
             "restarts": each.restarts,
             "since": each.since,
             "log": each.log,
@@ -100,9 +119,29 @@ def _row(each: ServiceRecord) -> tuple[str, ...]:
         _ago(each.since),
         str(each.pid or "-"),
         str(each.port),
+        _size(_memory(each)),
         str(each.restarts),
         each.model,
     )
+
+
+def _unwell(state: StackState) -> list[str]:
+    """Why those that are not well are not."""
+    return [f"{each.name}: {each.detail}" for each in state.services if each.detail and each.state is not State.READY]
+
+
+def _memory(each: ServiceRecord) -> int | None:
+    """Bytes that the whole tree of a service holds, its guard included; None when it does not run."""
+    if each.guard is None or not identity.alive(each.guard):
+        return None
+    tree = identity.descendants(each.guard.pid, identity.table())
+    return vitals.memory([each.guard.pid, *(one.pid for one in tree)])
+
+
+def _size(size: int | None) -> str:
+    if size is None:
+        return "-"
+    return f"{size / (1 << 30):.1f} GB" if size >= 1 << 30 else f"{size / (1 << 20):.0f} MB"
 
 
 def _ago(since: float) -> str:

@@ -1,0 +1,78 @@
+"""`stackctl status`: memory of each tree, why something is not well, and --watch."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from stackctl import identity, vitals
+from stackctl.commands import status
+from stackctl.supervisor import stop
+from tests.drills.harness import Stack, engine, gateway, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.drill
+COMMAND = [sys.executable, "-m", "stackctl"]
+
+
+def test_memory_is_that_of_the_whole_tree(up: Callable[..., Stack]) -> None:
+    stack = up(engine("--own-session"), gateway()).ready()
+    shown = {each["name"]: each["memory"] for each in status.run(None, None).data["services"]}
+    leader = vitals.memory([stack.tree("engine")[0].pid])
+    assert leader > 1 << 20
+    assert 2 * leader < shown["engine"] < 1 << 30
+    assert shown["gateway"] > 1 << 20
+    assert vitals.memory([2**22 + 1]) == 0
+
+
+def test_what_is_not_well_says_why(up: Callable[..., Stack]) -> None:
+    stack = up(engine("--load", "3"), gateway()).ready()
+    identity.send(stack.tree("engine")[0], signal.SIGKILL)
+    stack.saw("ServiceChanged", name="engine", state="restarting")
+    until(lambda: any("killed by signal 9" in each for each in status.run(None, None).lines), 3, "it is said")
+    data = status.run(None, None).data["services"][0]
+    assert data["state"] in {"restarting", "starting"}
+    stack.saw("ServiceChanged", name="engine", state="ready", times=2)
+    until(lambda: len(status.run(None, None).lines) == 1, 3, "all is well again")
+
+
+def test_watch_goes_on_until_the_stack_is_gone(up: Callable[..., Stack]) -> None:
+    stack = up(engine(), gateway()).ready()
+    with subprocess.Popen([*COMMAND, "status", "--watch"], stderr=subprocess.PIPE, text=True) as watching:
+        assert watching.stderr is not None
+        heads = 0
+        for line in watching.stderr:
+            heads += line.startswith("SERVICE")
+            if heads == 3:
+                break
+        assert stop(stack.paths, timeout=20).clean
+        assert "is not running" in watching.stderr.read()
+        assert watching.wait(10) == 4
+
+
+def test_watch_ends_with_ctrl_c(up: Callable[..., Stack]) -> None:
+    up(engine(), gateway()).ready()
+    with subprocess.Popen([*COMMAND, "status", "-w"], stderr=subprocess.PIPE, text=True) as watching:
+        assert watching.stderr is not None
+        until(lambda: watching.stderr is not None and watching.stderr.readline().startswith("SERVICE"), 10, "shown")
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(10) == 130
+
+
+def test_one_service_restarted_from_the_command_line(up: Callable[..., Stack]) -> None:
+    stack = up(engine(), gateway()).ready()
+    old = stack.tree("gateway")[0]
+    done = subprocess.run([*COMMAND, "restart", "gateway"], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "gateway runs again" in done.stderr
+    assert stack.tree("gateway")[0] != old
+    wrong = subprocess.run(
+        [*COMMAND, "restart", "gateway", "--model", "x"], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert wrong.returncode == 2
