@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from stackctl.config import Flags
     from stackctl.shell import Change
 
+_SCHEMA = 1  # of the state file: runstate.SCHEMA, without the cost of that module
 _VALUES = {
     "-c": "config", "--config": "config", "--name": "name", "--shell": "shell", "--client": "client", "--url": "url",
     "--key-file": "key_file",
@@ -182,6 +183,11 @@ def running_client(paths: StackPaths) -> dict[str, Any] | None:
     """The ClientFacts of a stack whose supervisor lives and whose first token has come through, else None."""
     try:
         state = json.loads(files.read_private(paths.state))
+        if state["schema"] != _SCHEMA:
+            from stackctl import runstate
+
+            runstate.read(paths)  # says so when another version of stackctl runs the stack
+            return None
         supervisor = state["supervisor"]
         if state["client"] and identity.alive(
             identity.Identity(supervisor["pid"], supervisor["start_ticks"], state["boot_id"])

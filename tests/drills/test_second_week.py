@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import socket
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 
-from stackctl import identity
+from stackctl import __version__, identity
 from stackctl.model import Probe
 from stackctl.probe import request
-from tests.fakes.home import STACKCTL, Home, free_port
+from tests.fakes.home import ROOT, STACKCTL, Home, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -192,3 +195,69 @@ def test_a_service_manager_that_is_gone_holds_nothing_up(home: Home) -> None:
     finally:
         stack.kill()
         stack.communicate(timeout=10)
+
+
+# --- another version
+
+
+def _other_version(home: Home, schema: int) -> subprocess.Popen[bytes]:
+    """A supervisor of a stackctl whose state has another schema: a copy of the package, running in the foreground."""
+    other = home.root / "other"
+    for each in ("stackctl", "templates"):
+        shutil.copytree(ROOT / each, other / each, ignore=shutil.ignore_patterns("__pycache__"))
+    for name, old, new in (
+        ("runstate.py", "SCHEMA = 1\n", f"SCHEMA = {schema}\n"),
+        ("__init__.py", f'"{__version__}"', '"9.9.9"'),
+    ):
+        file = other / "stackctl" / name
+        changed = file.read_text().replace(old, new)
+        assert changed != file.read_text()
+        file.write_text(changed)
+    code = f"import sys; sys.path.insert(0, {str(other)!r}); from stackctl.__main__ import main; main()"
+    home.started.append("default")
+    stack = subprocess.Popen(
+        [sys.executable, "-c", code, "up", "--yes", "-c", home.config(port=free_port())], env=home.environment(),
+        cwd=home.root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert stack.stdout is not None
+    assert b"export" in stack.stdout.readline()
+    return stack
+
+
+@pytest.mark.parametrize("schema", [0, 2])
+def test_a_stack_of_another_version_is_left_running_until_a_restart(home: Home, schema: int) -> None:
+    stack = _other_version(home, schema)
+    try:
+        file = home.state / "stacks" / "default" / "state.json"
+        state = json.loads(file.read_text())
+        assert (state["schema"], state["stackctl"]) == (schema, "9.9.9")
+        for command in ("status", "up -d --yes", "env --shell sh", "key rotate --restart"):
+            config = [] if command == "status" else ["-c", "default.yaml"]
+            said = home.run(*command.split(), *config, expect=1).stderr
+            assert "another version of stackctl (9.9.9;" in said, command
+            assert "stackctl restart" in said, command
+        assert "9.9.9" in home.run("status", "--all").stderr
+        assert stack.poll() is None
+        assert json.loads(file.read_text())["supervisor"] == state["supervisor"]
+        assert not list(file.parent.glob("*.corrupt-*"))
+
+        home.run("restart", "-c", "default.yaml")
+        assert stack.wait(10) == 143
+        assert home.data("status")["state"] == "ready"
+        assert json.loads(file.read_text())["schema"] == 1
+    finally:
+        stack.kill()
+        stack.communicate(timeout=10)
+
+
+def test_what_a_killed_supervisor_of_another_version_left_is_removed(home: Home) -> None:
+    stack = _other_version(home, 2)
+    root = home.state / "stacks" / "default"
+    engine = identity.of(json.loads((root / "state.json").read_text())["services"][0]["pid"])
+    stack.kill()
+    stack.communicate(timeout=10)
+    home.run("down")
+    assert engine is not None
+    assert not identity.alive(engine)
+    assert not (root / "state.json").exists()
+    assert home.run("status", expect=4).stderr.count("not running") == 1
