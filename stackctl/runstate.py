@@ -20,7 +20,6 @@ from stackctl import __version__, control, files, identity
 from stackctl.errors import StackError
 from stackctl.identity import Identity
 from stackctl.model import ClientFacts, ServiceKind, State
-from stackctl.names import option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -331,10 +330,11 @@ class OtherVersionError(StackError):
     """A supervisor of another version of stackctl runs the stack, and wrote a state that this one cannot read."""
 
     def __init__(self, paths: StackPaths, version: object) -> None:
+        option = "" if paths.name == "default" else f" --name {paths.name}"  # `names` may load YAML: too heavy here
         super().__init__(
             f"the stack `{paths.name}` runs below another version of stackctl ({version}; this is {__version__}),"
             " whose state this one does not read; it was left running",
-            remedy=f"stackctl restart{option(paths.name)}   (it works across versions, as stackctl down does)",
+            remedy=f"stackctl restart{option}   (it works across versions, as stackctl down does)",
         )
 
 
