@@ -42,6 +42,9 @@ test: check
 	$(BIN)/coverage run -m pytest -q -m "$(MARKS)" tests/drills tests/e2e
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report --skip-covered | tail -n 3
 
+drills: $(STAMP)
+	$(BIN)/python -m tests.drills $(ARGS)
+
 bench: $(STAMP)
 	$(BIN)/python tests/bench/env_start.py
 	$(BIN)/python tests/bench/ready.py
