@@ -205,13 +205,26 @@ def on_disk(prepared: Prepared, directory: str) -> Iterator[Finding]:
             f"max_model_len is {engine.window} tokens and the model was made for {most}",
             remedy=f"set max_model_len: {most}, or auto",
         )
-    if facts.needs_remote_code and not prepared.loaded.engine.trust_remote_code:
+    if facts.needs_remote_code and not (
+        prepared.loaded.engine.trust_remote_code or _is_known(prepared, facts.model_type)
+    ):
         yield Finding(
             "model.code",
             Status.FAIL,
             f"{engine.model} brings its own Python code, which vLLM would run",
             remedy=f"read that code; if you trust it: engines.{engine.name}.trust_remote_code: true",
         )
+
+
+def _is_known(prepared: Prepared, model_type: str) -> bool:
+    """Whether the installed transformers has this kind of model itself: then what a checkpoint brings is not used.
+
+    Many do bring code, from before their kind was known. (AutoConfig, 5.x: local code goes first unless it is told to
+    trust; vLLM refuses what it cannot load without, so a wrong yes here runs nothing.)
+    """
+    tool, name = prepared.plan.engine.toolchain, model_type.replace("-", "_")
+    places = tool.site_packages if tool is not None and name.isidentifier() else ()
+    return any(os.path.isdir(os.path.join(place, "transformers", "models", name)) for place in places)
 
 
 def parsers(prepared: Prepared) -> Iterator[Finding]:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from stackctl.model import ServiceKind
+from stackctl.toolchain import locate
 from tests.fakes import stack
 from tests.fakes.hub import Hub, Repo
 
@@ -281,6 +283,40 @@ def test_a_models_own_code_is_run_only_when_the_user_says_so(home: Path) -> None
         shown = up(home, plain, "--dry-run")
         assert shown.returncode == 0, shown.stderr
         assert "--trust-remote-code" not in shown.stdout
+
+
+READ = """
+import sys
+from vllm.tokenizers import get_tokenizer
+from vllm.transformers_utils.config import get_config
+print(type(get_config(sys.argv[1], trust_remote_code=False)).__name__)
+get_tokenizer(sys.argv[1], trust_remote_code=False)
+"""
+
+
+def test_code_that_comes_with_a_known_kind_of_model_is_neither_run_nor_in_the_way(
+    home: Path, embedded_model: str
+) -> None:
+    model = home.parent / "known"
+    model.mkdir()
+    for path in Path(embedded_model).iterdir():
+        if path.suffix == ".json":
+            brought = {"auto_map": {"AutoConfig": "code_of.It", "AutoTokenizer": ["code_of.It", None]}}
+            (model / path.name).write_text(json.dumps(json.loads(path.read_bytes()) | brought))
+        else:
+            (model / path.name).symlink_to(path)
+    owned = home.parent / "owned"
+    (model / "code_of.py").write_text(f"open({str(owned)!r}, 'w')\nclass It: pass\n")
+    done = up(home, engine(model=str(model), max_model_len=4096, args={"tool-call-parser": "hermez"}))
+    refused(done, PREFLIGHT, "hermez", "hermes")  # for the parser alone
+    assert "its own Python code" not in done.stderr
+    python = locate(ServiceKind.ENGINE, configured_python=None, accelerator="cpu").python
+    done = subprocess.run(
+        [python, "-c", READ, model], env=stack.base_env(home.parent) | {"HF_HUB_OFFLINE": "1"}, cwd=home.parent,
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "LlamaConfig", done.stderr
+    assert not owned.exists()
 
 
 # --- the state directory: exit code 3
