@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from stackctl import paths as where
 from stackctl.clients import proxy
+from stackctl.errors import ConfigError
 from stackctl.gateway_env import gateway_env
 from stackctl.model import Probe, ProcessSpec, ServiceKind, Work
 
@@ -100,7 +101,18 @@ def _engine(plan: Plan, paths: StackPaths, keys: Keys, tmp: str, environ: Mappin
     return ProcessSpec(
         name="engine", kind=ServiceKind.ENGINE, argv=engine.argv, env=env, cwd=paths.engine_dir, log=paths.log("engine"),
         host=host, port=engine.port, ready=Probe(f"{engine.url}/health"), model=engine.served, window=engine.window, work=work,
+        start_cap=_start_cap(environ),
     )  # fmt: skip
+
+
+def _start_cap(environ: Mapping[str, str]) -> float:
+    """The longest time in seconds that a start may take: $STACKCTL_START_CAP, else two hours."""
+    given = environ.get("STACKCTL_START_CAP", "7200")
+    if not given.isdecimal() or int(given) == 0:
+        raise ConfigError(
+            f"STACKCTL_START_CAP={given!r} is not a number of seconds", remedy="export STACKCTL_START_CAP=7200"
+        )
+    return float(given)
 
 
 def _gateway(plan: Plan, paths: StackPaths, keys: Keys, tmp: str, environ: Mapping[str, str]) -> ProcessSpec:
