@@ -186,7 +186,7 @@ def of_stack(stack: StackPaths) -> list[Belonging]:
         os.path.basename(place)
         for slot in StackPaths.__slots__
         if os.path.dirname(place := str(getattr(stack, slot))) == stack.root
-    } | {"services"}
+    } | {"services", "control.sock"}  # runstate.py, control.py
     words = {stack.client_key: "client key", stack.logs: "logs", stack.gateway_dir: "rendered files"}
     return [
         of(words.get(each, "state"), each, stack=stack.name)
@@ -305,6 +305,12 @@ def _hidden(each: Belonging) -> str:
     aside = os.path.join(directory, f".{name}.{os.getpid()}{_PARTIAL}")
     os.rename(each.path, aside)
     return aside
+
+
+def at_work(each: Belonging) -> bool:
+    """Whether another stackctl is making it just now."""
+    with _held(each.lock) as free:
+        return not free
 
 
 @contextlib.contextmanager

@@ -32,7 +32,8 @@ def garbage(now: float) -> list[Belonging]:
     """What can go, at a unix time: nothing that a stack or an install uses."""
     unused = [each for each in belongings.outdated() if not belongings.users(each.path)]
     stacks = belongings.stacks()
-    found = [*unused, *belongings.halves(), *(each for stack in stacks for each in belongings.old_of_stack(stack, now))]
+    dead = [each for each in belongings.halves() if not belongings.at_work(each)]
+    found = [*unused, *dead, *(each for stack in stacks for each in belongings.old_of_stack(stack, now))]
     if not any(runstate.is_locked(stack) for stack in stacks):
         found += belongings.stale_caches(now)
     return found
