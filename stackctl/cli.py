@@ -126,6 +126,7 @@ def restart(
     model: ModelOption = None,
     gateway: GatewayOption = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")] = False,
+    allow_untested: UntestedOption = False,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -136,7 +137,7 @@ def restart(
         if model or gateway:
             raise typer.BadParameter("one service restarts as it was started: without --model and --gateway")
         _end(lambda: command.one(service, name, config), debug=debug, as_json=as_json)
-    flags = _flags(config, name, model, gateway)
+    flags = _flags(config, name, model, gateway, allow_untested=allow_untested)
     _end(lambda: command.run(flags, yes=yes, as_json=as_json), debug=debug, as_json=as_json)
 
 
@@ -380,6 +381,96 @@ def service_status(
     from stackctl.commands import service as command
 
     _end(lambda: command.status(name, config), debug=debug, as_json=as_json)
+
+
+@app.command()
+def init(
+    *,
+    here: Annotated[bool, typer.Option("--here", help="Write ./stack.yaml instead of your own configuration.")] = False,
+    model: ModelOption = None,
+    gateway: GatewayOption = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: what suits this machine.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Write a configuration that suits this machine, and show its plan."""
+    from stackctl.commands import init as command
+
+    _end(
+        lambda: command.run(here=here, model=model, gateway=gateway, yes=yes or as_json, force=force),
+        debug=debug,
+        as_json=as_json,
+    )
+
+
+models_app = typer.Typer(help="Which models suit this machine, and why.", rich_markup_mode=None)
+app.add_typer(models_app, name="models")
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A Hugging Face id.")]
+
+
+@models_app.callback(invoke_without_command=True)
+def models(
+    context: typer.Context,
+    *,
+    every: Annotated[bool, typer.Option("--all", help="Also what does not fit, and why.")] = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Which models suit this machine, best first."""
+    if context.invoked_subcommand is None:
+        models_list(every=every, as_json=as_json, debug=debug)
+
+
+@models_app.command("list")
+def models_list(
+    *,
+    every: Annotated[bool, typer.Option("--all", help="Also what does not fit, and why.")] = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Which models suit this machine, best first."""
+    from stackctl.commands import models as command
+
+    _end(lambda: command.run(every=every), debug=debug, as_json=as_json)
+
+
+@models_app.command("show")
+def models_show(model: ModelArgument, *, as_json: JsonOption = False, debug: DebugOption = False) -> None:
+    """What is known of a model: sizes, quantisations, parsers, licence, and from whom."""
+    from stackctl.commands import models as command
+
+    _end(lambda: command.show(model), debug=debug, as_json=as_json)
+
+
+@models_app.command("explain")
+def models_explain(
+    model: ModelArgument,
+    *,
+    window: Annotated[
+        int | None, typer.Option("--window", min=1, metavar="TOKENS", help="Ask for this window.")
+    ] = None,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Where this machine's memory would go with a model, and the flags that follow."""
+    from stackctl.commands import models as command
+
+    _end(lambda: command.explained(model, window=window), debug=debug, as_json=as_json)
+
+
+@models_app.command("pull")
+def models_pull(
+    model: ModelArgument,
+    *,
+    revision: Annotated[str | None, typer.Option("--revision", metavar="REV", help="A branch, tag or commit.")] = None,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Download a model now, so that `up` need not; goes on where it stopped."""
+    from stackctl.commands import models as command
+
+    _end(lambda: command.pull(model, revision=revision), debug=debug, as_json=as_json)
 
 
 def _flags(

@@ -216,6 +216,13 @@ def confirm(question: str) -> bool:
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
+def prompt(question: str, default: str) -> str:
+    """Ask for a word on the terminal; nothing typed (or Ctrl-D) means `default`."""
+    sys.stderr.write(f"{question} [{default}] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip() or default
+
+
 def has_terminal() -> bool:
     """Whether a person is there to be asked."""
     return sys.stdin.isatty() and sys.stderr.isatty()

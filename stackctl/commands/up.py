@@ -29,6 +29,7 @@ from stackctl.config import EMBEDDED, Flags
 from stackctl.errors import InterruptedByUser, PreflightError, StackError
 from stackctl.model import ServiceKind, Status
 from stackctl.output import Outcome
+from stackctl.plan import advise
 from stackctl.supervise import Order
 from stackctl.supervisor import AlreadyRunning
 from stackctl.verify import Target
@@ -126,21 +127,19 @@ def _joined(paths: StackPaths) -> ClientFacts:
 
 def _proposed(prepared: Prepared, flags: Flags, *, yes: bool) -> Prepared:
     """With a GPU and no model named, offer one that fits; without a terminal the embedded default is served."""
-    from stackctl.catalog import proposals
-
     named = prepared.loaded.origin(f"engines.{prepared.loaded.engine_name}.model")[0] != "default"
     if named or prepared.loaded.engine.url or not prepared.host.gpus or yes or not output.has_terminal():
         return prepared
-    card = max(prepared.host.gpus, key=lambda gpu: gpu.memory_total)
-    row = proposals.propose(card.memory_total)
-    if row is None:
+    best = advise.best(prepared.host)
+    if best is None:
         output.note(
-            f"stackctl: {card.name} is below the floor of the models that can code; a hosted model serves you better"
+            "stackctl: no model that can code fits this GPU now (stackctl models); a hosted one serves you better"
         )
         return prepared
-    if not output.ask(f"No model is named. Serve {row.model}, which fits {card.name}?", assume=False):
+    model, window = best.found.variant.id, best.fit.window // 1024
+    if not output.ask(f"No model is named. Serve {model}, which fits with a window of {window}k?", assume=False):
         return prepared
-    return planning.prepare(Flags(flags.config, flags.name, row.model, flags.gateway, flags.allow_untested))
+    return planning.prepare(Flags(flags.config, flags.name, model, flags.gateway, flags.allow_untested))
 
 
 def _greet(prepared: Prepared) -> None:

@@ -33,7 +33,7 @@ class Advice:
         model = self.found.model
         read = (model.active or model.params or 0) * models.BYTES[self.found.variant.precision]
         if self.fit.used and self.fit.used[0].kind == "cpu":
-            return "very slow" if read > 1 else "slow"
+            return "slow" if 0 < read <= 1 else "very slow"
         read /= max(1, self.fit.tp)
         return "fast" if read <= 8 else "medium" if read <= 20 else "slow"
 
