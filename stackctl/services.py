@@ -100,7 +100,7 @@ def _engine(plan: Plan, paths: StackPaths, keys: Keys, tmp: str, environ: Mappin
     )
     return ProcessSpec(
         name="engine", kind=ServiceKind.ENGINE, argv=engine.argv, env=env, cwd=paths.engine_dir, log=paths.log("engine"),
-        host=host, port=engine.port, ready=Probe(f"{engine.url}/health"), model=engine.served, window=engine.window, work=work,
+        host=host, port=engine.port, ready=Probe(f"{engine.url}/health", headers=_OURS), model=engine.served, window=engine.window, work=work,
         start_cap=_start_cap(environ),
     )  # fmt: skip
 
