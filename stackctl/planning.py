@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from stackctl import checkpoint, config, fetch, host, plan, ports, remote, render, sizes, toolchain
 from stackctl.catalog import families
 from stackctl.errors import PreflightError
@@ -69,11 +71,20 @@ def decide(loaded: Loaded, machine: Host) -> Prepared:
 
 
 def _family(model: str, revision: str | None) -> Family | None:
-    """By name, else by how the chat template of a checkpoint that is here writes its tool calls."""
+    """By name, else by how the chat template of a checkpoint that is here writes its tool calls.
+
+    Flags that need a file (Mistral's own format) are dropped where the checkpoint lacks it: quantised re-uploads do.
+    """
     found = families.match(model)
-    directory = sizes.directory(model, revision) if found is None and model != config.EMBEDDED else None
+    directory = sizes.directory(model, revision) if model != config.EMBEDDED else None
+    if found is not None:
+        needed = found.flags_need_file
+        if needed is None:
+            return found
+        has = os.path.exists(os.path.join(directory, needed)) if directory else model.startswith("mistralai/")
+        return found if has else msgspec.structs.replace(found, flags={}, chat_template=found.chat_template_hf_mode)
     if directory is None:
-        return found
+        return None
     try:
         template = checkpoint.read(directory).chat_template
     except PreflightError:

@@ -12,11 +12,12 @@ from stackctl import checkpoint, fetch, files, paths, sockets, toolchain, vllm_f
 from stackctl.config import EMBEDDED
 from stackctl.host import GIB
 from stackctl.model import Finding, Status
-from stackctl.plan import EMBEDDED_MEMORY
+from stackctl.plan import EMBEDDED_MEMORY, advise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from stackctl.plan.fit import Fit
     from stackctl.planning import Prepared
 
 MIB = 1024**2
@@ -111,6 +112,24 @@ def memory(prepared: Prepared) -> Iterator[Finding]:
     engine = prepared.plan.engine
     if engine.managed and engine.model == EMBEDDED:
         yield _fits(EMBEDDED_MEMORY, prepared.host.memory_available, "memory")
+    elif engine.managed and engine.fit is not None and engine.fit.refusal:
+        yield _refused(prepared, engine.fit)
+
+
+def _refused(prepared: Prepared, fit: Fit) -> Finding:
+    """What the planner's sum says against the model, with one that fits in its place."""
+    best = advise.best(prepared.host, amd=prepared.loaded.engine.python is not None)
+    instead = f"serve one that fits: --model {best.found.variant.id}; " if best else ""
+    forced = fit.size.arch is not None and fit.most and prepared.plan.engine.window is None
+    force = (
+        f", or take the small window: engines.{prepared.plan.engine.name}.max_model_len: {fit.most}" if forced else ""
+    )
+    return Finding(
+        "memory",
+        Status.FAIL,
+        f"{fit.size.name} does not fit: {fit.refusal}",
+        remedy=f"{instead}stackctl models explain {fit.size.name} shows the sum{force}",
+    )
 
 
 def _weights(prepared: Prepared, weights: int) -> Finding:
@@ -195,7 +214,8 @@ def on_disk(prepared: Prepared, directory: str) -> Iterator[Finding]:
     """What the files of a model say against the plan, before vLLM says it a minute later."""
     engine = prepared.plan.engine
     facts = checkpoint.read(directory)
-    if not {"cpu-offload-gb", "quantization"} & prepared.loaded.engine.args.keys():
+    summed = engine.fit is not None and engine.fit.size.arch is not None  # more exactly than here
+    if not summed and not {"cpu-offload-gb", "quantization"} & prepared.loaded.engine.args.keys():
         yield _weights(prepared, facts.weight_bytes)
     most = facts.max_positions
     if most and engine.window and engine.window > most and "hf-overrides" not in prepared.loaded.engine.args:

@@ -174,6 +174,16 @@ def _family(given: Inputs, notes: list[str]) -> Derived:
     flags |= {name: (value, "catalogue", family.source) for name, value in family.flags.items()}
     if family.warn:
         notes.append(f"{engine.model}: {family.warn}")
+    if family.markers:
+        notes.append(
+            f"{engine.model} is not known by name: its tool parser ({parser}) was guessed from its chat template"
+        )
+    if family.chat_template and "chat-template" not in engine.args:
+        notes.append(
+            f"{engine.model}: vLLM's documentation uses the chat template {family.chat_template}, which is in vLLM's "
+            "repository and not in its package; if tool calls come as prose, fetch it and name it "
+            f"(engines.{given.loaded.engine_name}.args: {{chat-template: FILE}})"
+        )
     if family.needs_remote_code and not engine.trust_remote_code:
         notes.append(
             f"{engine.model} may need its own code: if you trust it, set trust_remote_code: true (it is never set for you)"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
-from stackctl import plan
+from stackctl import config, plan, planning
+from stackctl.checks import preflight
 from stackctl.config import Flags
 from stackctl.errors import ConfigError
+from stackctl.model import Status
 from stackctl.plan import Plan, RemoteFacts
 from tests.fakes import machines
 
@@ -144,3 +147,143 @@ def test_the_digest_sees_flags_and_not_free_memory(tmp_path: Path) -> None:
     fuller = dataclasses.replace(machines.GPU, gpus=(dataclasses.replace(machines.RTX4090, memory_free=15 * 2**30),))
     assert one.digest == made(tmp_path, text, fuller).digest
     assert one.digest != made(tmp_path, text + "\ngateway: {request_timeout: 601}", machines.GPU_WITH_DISPLAY).digest
+
+
+def decided(tmp_path: Path, text: str, machine: str) -> planning.Prepared:
+    """All of planning's steps for a configuration, on a recorded machine."""
+    path = tmp_path / "given.yaml"
+    path.write_text(text)
+    return planning.decide(config.load(Flags(config=str(path)), {}), machines.host(machine))
+
+
+@pytest.fixture
+def _no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+
+
+@pytest.mark.usefixtures("_no_cache")
+def test_the_window_and_the_gpus_follow_from_the_machine(tmp_path: Path) -> None:
+    text = "engines: {a: {model: Qwen/Qwen3.8-27B-FP8}}"
+    engine = decided(tmp_path, text, "2x24").plan.engine
+    assert value(engine.argv, "--tensor-parallel-size") == "2"
+    assert value(engine.argv, "--max-model-len") == str(engine.window)
+    assert engine.window is not None
+    assert engine.window >= 65536
+    facts = {fact.name: fact for fact in decided(tmp_path, text, "2x24").plan.facts}
+    for flag in ("--max-model-len", "--tensor-parallel-size", "--max-num-seqs"):
+        assert facts[flag].origin == "hardware"
+        assert facts[flag].detail
+
+
+@pytest.mark.usefixtures("_no_cache")
+def test_gpus_that_are_not_needed_are_not_seen_by_the_engine(tmp_path: Path) -> None:
+    plan_ = decided(tmp_path, "engines: {a: {model: openai/gpt-oss-20b}}", "8x80").plan
+    assert plan_.engine.env["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    assert plan_.engine.env["CUDA_VISIBLE_DEVICES"] in {"0", "1"}
+    assert (
+        "CUDA_VISIBLE_DEVICES"
+        not in decided(tmp_path, "engines: {a: {model: openai/gpt-oss-20b}}", "1x24").plan.engine.env
+    )
+
+
+@pytest.mark.usefixtures("_no_cache")
+def test_a_stack_that_uses_up_the_memory_it_was_planned_for_is_still_the_same(tmp_path: Path) -> None:
+    text = "engines: {a: {model: openai/gpt-oss-20b}}"
+    before = decided(tmp_path, text, "8x80")
+    busy = dataclasses.replace(
+        machines.host("8x80"),
+        gpus=tuple(dataclasses.replace(gpu, memory_free=2**30) for gpu in machines.host("8x80").gpus),
+    )
+    after = planning.decide(before.loaded, busy)
+    assert after.plan.engine.fit is not None
+    assert after.plan.engine.fit.refusal
+    assert before.plan.digest == after.plan.digest
+
+
+@pytest.mark.usefixtures("_no_cache")
+@pytest.mark.parametrize(
+    ("machine", "text", "says", "remedy"),
+    [
+        ("1x24", "{model: Qwen/Qwen3.8-27B}", "its recipe asks for 67.0 GB", "--model Qwen/Qwen3.5-27B-GPTQ-Int4"),
+        ("laptop_8", "{model: openai/gpt-oss-20b}", "its recipe asks for 16.0 GB", "models explain"),
+        (
+            "1x24",
+            "{model: Qwen/Qwen3.5-27B-GPTQ-Int4, max_model_len: 200000}",
+            "a window of 200000 tokens",
+            "models explain",
+        ),
+        ("1x24", "{model: nvidia/Qwen3.6-27B-NVFP4}", "cannot compute with nvfp4", "--model"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_downloaded(
+    tmp_path: Path, machine: str, text: str, says: str, remedy: str
+) -> None:
+    found = [each for each in preflight.memory(decided(tmp_path, f"engines: {{a: {text}}}", machine)) if each.cause]
+    assert len(found) == 1
+    assert found[0].status is Status.FAIL
+    assert says in found[0].cause
+    assert remedy in found[0].remedy
+
+
+@pytest.mark.usefixtures("_no_cache")
+def test_memory_that_the_user_manages_is_not_summed(tmp_path: Path) -> None:
+    text = "engines: {a: {model: Qwen/Qwen3.8-27B-FP8, args: {cpu-offload-gb: 20}}}"
+    prepared = decided(tmp_path, text, "1x24")
+    assert prepared.plan.engine.fit is None
+    assert list(preflight.memory(prepared)) == []
+
+
+@pytest.mark.usefixtures("_no_cache")
+def test_what_the_user_gives_of_the_memory_is_planned_with(tmp_path: Path) -> None:
+    args = "{tensor-parallel-size: 4, kv-cache-dtype: fp8, max-num-seqs: 8, gpu-memory-utilization: 0.5}"
+    engine = decided(tmp_path, f"engines: {{a: {{model: Qwen/Qwen3.8-27B-FP8, args: {args}}}}}", "8x80").plan.engine
+    assert engine.fit is not None
+    assert (engine.fit.tp, engine.fit.cache, engine.fit.sequences, engine.fit.utilization) == (4, "fp8", 8, 0.5)
+    assert engine.argv.count("--tensor-parallel-size") == 1
+
+
+def test_only_a_model_that_sees_takes_images(tmp_path: Path) -> None:
+    sees = made(tmp_path, "engines: {a: {model: Qwen/Qwen3.5-27B-GPTQ-Int4}}")
+    blind = made(tmp_path, "engines: {a: {model: openai/gpt-oss-20b}}")
+    assert {row["supports_vision"] for row in sees.models()} == {True}
+    assert {row["supports_vision"] for row in blind.models()} == {False}
+
+
+CONFIG = {
+    "architectures": ["Qwen3ForCausalLM"],
+    "model_type": "qwen3",
+    "hidden_size": 1024,
+    "vocab_size": 32000,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 8,
+    "head_dim": 64,
+    "num_hidden_layers": 8,
+    "max_position_embeddings": 65536,
+}
+
+
+def test_a_checkpoint_of_no_known_name_is_planned_from_its_files(tmp_path: Path) -> None:
+    model = tmp_path / "my-finetune"
+    model.mkdir()
+    (model / "config.json").write_text(json.dumps(CONFIG))
+    (model / "model.safetensors").write_bytes(b"\0" * 1000)
+    (model / "tokenizer_config.json").write_text(
+        json.dumps({"chat_template": "{% if tools %}<tool_call>{{ tools | tojson }} arguments</tool_call>{% endif %}"})
+    )
+    plan_ = decided(tmp_path, f"engines: {{a: {{model: {model}}}}}", "1x24").plan
+    assert plan_.engine.window == 65536
+    assert plan_.engine.tool_parser == "hermes"
+    assert plan_.engine.fit is not None
+    assert plan_.engine.fit.size.weights == 1000
+    assert any("guessed from its chat template" in note for note in plan_.notes)
+
+
+@pytest.mark.usefixtures("_no_cache")
+@pytest.mark.parametrize(
+    ("model", "own_format"),
+    [("mistralai/Devstral-Small-2507", True), ("someone/Devstral-Small-2507-AWQ", False)],
+)
+def test_mistrals_own_format_is_asked_for_only_where_it_is(tmp_path: Path, model: str, own_format: bool) -> None:
+    plan_ = decided(tmp_path, f"engines: {{a: {{model: {model}}}}}", "1x80").plan
+    assert ("--tokenizer-mode" in plan_.engine.argv) == own_format
+    assert any("chat template examples/" in note for note in plan_.notes) == (not own_format)
