@@ -34,11 +34,13 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 unit: $(STAMP)
-	$(BIN)/pytest -q tests/unit
+	$(BIN)/pytest -q -m "not drill" tests/unit
 
-check: lint types unit
+check: $(STAMP)
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync lint types unit
 
 test: check
+	$(BIN)/coverage run -m pytest -q -m "drill" tests/unit
 	$(BIN)/coverage run -m pytest -q -m "$(MARKS)" tests/drills tests/e2e
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report --skip-covered | tail -n 3
 
