@@ -46,7 +46,7 @@ def _read(path: str) -> bytes:
             f"there is no configuration file {path}", remedy="check the path given with --config"
         ) from error
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}", remedy="check the file's permissions") from error
+        raise ConfigError(f"cannot read {path}: {error.strerror}", remedy="name a file that you can read") from error
     if len(raw) > LIMIT:
         raise ConfigError(
             f"{path} is larger than {LIMIT // 1024} KiB", remedy="a stack.yaml is a few kilobytes; check the path"

@@ -140,7 +140,7 @@ def test_a_hostile_name(home: Path, command: str) -> None:
 
 def test_a_file_or_an_option_that_is_not_there(home: Path) -> None:
     refused(stack.stackctl(home, "up", "-c", home / "none.yaml"), CONFIG, "none.yaml", "--config")
-    refused(stack.stackctl(home, "up", "-c", home.parent), CONFIG, str(home.parent), "")
+    refused(stack.stackctl(home, "up", "-c", home.parent), CONFIG, "Is a directory", "a file that you can read")
     refused(up(home, "", "--gateway", "litelm"), CONFIG, "gateway.kind", "")
     unknown = stack.stackctl(home, "up", "--modle", "x")
     assert unknown.returncode == CONFIG
