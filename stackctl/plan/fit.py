@@ -261,7 +261,7 @@ def _budget(used: tuple[Device, ...], *, graphs: bool, asked: Asked) -> tuple[fl
     """
     beside = memory.SPARE + (memory.GRAPHS if graphs else 0)
     if used[0].kind == "cpu":
-        beside = GIB
+        beside = memory.BESIDE_CPU
     cap = CAP if graphs or used[0].kind == "cpu" else CAP_EAGER
     shares, budgets = [], []
     for device in used:

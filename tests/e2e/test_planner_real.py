@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import signal
+import socket
 import subprocess
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from stackctl import architecture, planning, sizes, vllm_flags
+from stackctl import architecture, host, planning, sizes, vllm_flags
 from stackctl.catalog import families, models
 from stackctl.config import EngineConfig, Loaded, StackConfig
 from stackctl.model import ServiceKind
@@ -222,3 +226,45 @@ def test_the_sum_of_the_cache_is_the_one_that_the_real_engine_logs(embedded_mode
     assert tokens == pytest.approx(pool / each * window, rel=0.01)
     assert float(found[-1][2]) == pytest.approx(pool / each, rel=0.01)
     assert window > fitting.FLOOR
+
+
+def test_what_is_left_for_conversations_is_less_than_the_real_engine_finds(
+    engine: Toolchain, embedded_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STACKCTL_HOME", str(tmp_path / "home"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    given = EngineConfig(
+        model=embedded_model,
+        port=port,
+        max_model_len=8192,
+        args={"gpu-memory-utilization": 0.15, "enforce-eager": True},
+    )
+    prepared = planning.decide(Loaded(StackConfig(engines={"main": given}), "main", given, None), host.inspect())
+    fit = prepared.plan.engine.fit
+    assert fit is not None
+    assert not fit.refusal, fit.refusal
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("VLLM_", "PYTHON"))}
+    log = tmp_path / "engine.log"
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            prepared.plan.engine.argv,
+            stdout=stream,
+            stderr=stream,
+            env=env | dict(prepared.plan.engine.env),
+            cwd=tmp_path,
+            start_new_session=True,
+        )
+    try:
+        ends = time.monotonic() + 200
+        while not (found := re.findall(r"KV cache size: ([\d,]+) tokens", log.read_text(errors="replace"))):
+            assert process.poll() is None, log.read_text(errors="replace")[-2000:]
+            assert time.monotonic() < ends, log.read_text(errors="replace")[-2000:]
+            time.sleep(0.2)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(30)
+    reported = int(found[-1].replace(",", ""))
+    assert 0.4 * reported <= fit.tokens <= reported
