@@ -8,6 +8,10 @@ import sys
 def main() -> None:
     """Run the command line and exit with its code."""
     arguments = sys.argv[1:]
+    if None in {sys.stdin, sys.stdout, sys.stderr}:
+        from stackctl import output
+
+        output.open_missing_streams()
     if arguments[:1] == ["env"]:
         from stackctl.commands import env
 

@@ -18,13 +18,14 @@ def private_dir(path: str) -> str:
     there, so a directory that someone else prepared is not used.
     """
     missing: list[str] = []
-    probe = path
+    probe = path = os.path.abspath(path)
     while not os.path.lexists(probe):
         missing.append(probe)
         probe = os.path.dirname(probe)
     for each in reversed(missing):
         try:
             os.mkdir(each, 0o700)
+            os.chmod(each, 0o700)  # whatever the umask took away
         except FileExistsError:
             continue
         except OSError as error:
@@ -91,8 +92,13 @@ def create_private(path: str, data: str) -> bool:
     return True
 
 
-def read_private(path: str) -> bytes:
-    """Read a file of ours without following a symlink; raises OSError as `open` does."""
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+def read_private(path: str, limit: int = -1) -> bytes:
+    """Read a file of ours, at most `limit` bytes, without following a symlink or waiting at a FIFO.
+
+    Raises OSError as `open` does, also for what is not a plain file.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     with os.fdopen(handle, "rb") as stream:
-        return stream.read()
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(22, "not a plain file", path)
+        return stream.read(limit)

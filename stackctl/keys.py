@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from stackctl import files, keys_file
+from stackctl.errors import StackError
 
 if TYPE_CHECKING:
     from stackctl.paths import StackPaths
@@ -38,7 +39,9 @@ def make(paths: StackPaths, *, asks: bool, remote: str | None) -> Keys:
     if client is None:
         files.private_dir(paths.root)
         files.create_private(paths.client_key, f"{PREFIX}{secrets.token_hex(_BYTES)}\n")
-        client = str(keys_file.read(paths))  # another `up` may have been quicker
+        client = keys_file.read(paths)  # another `up` may have been quicker
+        if client is None:
+            raise StackError(f"the key file {paths.client_key} disappears", remedy="stackctl up")
     return Keys(client, secrets.token_hex(_BYTES) if asks else remote, PREFIX + secrets.token_hex(_BYTES))
 
 

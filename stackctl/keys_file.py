@@ -5,6 +5,8 @@ from __future__ import annotations
 from stackctl import files
 from stackctl.errors import StackError
 
+_SHORTEST, _LONGEST = 8, 512  # characters: what is shorter can be guessed, what is longer fits in no header
+
 TYPE_CHECKING = False  # without the cost of importing typing
 if TYPE_CHECKING:
     from stackctl.paths import StackPaths
@@ -13,7 +15,13 @@ if TYPE_CHECKING:
 def read(paths: StackPaths) -> str | None:
     """The stack's client key, None before its first `up`. Raises StackError when it is there but unreadable."""
     try:
-        return files.read_private(paths.client_key).decode().strip() or None
+        key = files.read_private(paths.client_key, limit=_LONGEST + 2).decode().strip()
+        if _SHORTEST <= len(key) <= _LONGEST and key.isascii() and key.isprintable():
+            return key
+        raise StackError(
+            f"the key file {paths.client_key} does not hold a key",
+            remedy="remove it: the next `stackctl up` or `stackctl restart` makes a new key",
+        )
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:

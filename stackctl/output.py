@@ -80,6 +80,10 @@ def edge(command: Callable[[], Outcome], *, debug: bool, as_json: bool = False) 
         _emit(outcome, as_json=as_json)
     except BrokenPipeError:
         _drop_stdout()
+    except OSError as error:
+        _drop_stdout()
+        note(f"stackctl: cannot write the output: {error.strerror}")
+        return outcome.exit_code or FAILED
     return outcome.exit_code
 
 
@@ -114,17 +118,34 @@ def _emit(outcome: Outcome, *, as_json: bool) -> None:
 
 
 def data(text: str) -> None:
-    """Write to stdout, for a pipe."""
+    """Write to stdout, for a pipe, in UTF-8. Raises OSError when nobody takes it (a full disk, a closed pipe)."""
     if text:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode(errors="surrogateescape"))
+        sys.stdout.buffer.flush()
 
 
 def note(text: str) -> None:
-    """Write one line to stderr, for people."""
+    """Write one line to stderr, for people. A terminal that is gone stops nothing."""
     _Meter.clear()
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    _tell(text + "\n")
+
+
+def _tell(text: str) -> None:
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except (OSError, UnicodeEncodeError):
+        pass
+
+
+def open_missing_streams() -> None:
+    """Give closed standard streams (`>&-`) a place: else the next file that is opened would take their number."""
+    for handle, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != handle:
+                os.dup2(null, handle)
+            setattr(sys, name, os.fdopen(handle, mode, encoding="utf-8", closefd=False))
 
 
 class _Meter:

@@ -7,12 +7,19 @@ can be put elsewhere with `$STACKCTL_ENVS`, so that many stacks and test runs sh
 
 import os
 
+from stackctl.errors import PreflightError
+
 LOCAL_FILE = "stack.yaml"  # of a working directory, and of the user's configuration directory
 
 
 def _xdg(variable: str, default: str) -> str:
     value = os.environ.get(variable, "")
-    return value if os.path.isabs(value) else os.path.join(os.path.expanduser("~"), default)
+    if os.path.isabs(value):
+        return value
+    user = os.path.expanduser("~")
+    if not os.path.isabs(user):
+        raise PreflightError("no home directory is known", remedy="set HOME, or STACKCTL_HOME to a directory of yours")
+    return os.path.join(user, default)
 
 
 def home() -> str:

@@ -269,10 +269,12 @@ def spawn(spec: ProcessSpec, *, run_id: str = "") -> Child:
 def tail(path: str, *, lines: int = 20, since: int = 0) -> tuple[str, ...]:
     """Return the last lines of a log, of what was written behind byte `since`; empty when it cannot be read."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return ()
     with os.fdopen(handle, "rb") as log:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            return ()
         size = os.fstat(handle).st_size
         log.seek(max(min(since, size), size - 65536))
         text = log.read(65536).decode(errors="replace")

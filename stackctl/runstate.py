@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import socket
+import stat
 import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -155,7 +156,7 @@ class StackState:
             supervisor=_identity(raw["supervisor"], boot),
             state=State(raw["state"]),
             tmp=_text(raw["tmp"]),
-            client=None if raw["client"] is None else ClientFacts(**raw["client"]),
+            client=None if raw["client"] is None else _client(raw["client"]),
             services=[ServiceRecord.from_json(each, boot) for each in raw["services"]],
             verified_at=None if raw["verified_at"] is None else float(raw["verified_at"]),
             failure=raw["failure"],
@@ -168,6 +169,17 @@ class StackState:
     def elsewhere(self) -> bool:
         """It was written on another machine that shares this directory: its pids mean nothing here."""
         return self.boot_id != identity.boot_id() and bool(self.hostname) and self.hostname != socket.gethostname()
+
+
+def _client(raw: Any) -> ClientFacts:
+    return ClientFacts(
+        url=_text(raw["url"]),
+        model=_text(raw["model"]),
+        served=_text(raw["served"]),
+        window=None if raw["window"] is None else _number(raw["window"]),
+        output_limit=_number(raw["output_limit"]),
+        timeout=_number(raw["timeout"]),
+    )
 
 
 def _process(each: Identity | None) -> dict[str, int] | None:
@@ -238,7 +250,14 @@ class Lock:
 
 
 def _open_lock(path: str) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+    except OSError as error:
+        raise StackError(f"the lock {path} cannot be opened: {error.strerror}", remedy=f"rm -r {path}") from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise StackError(f"the lock {path} is not a file", remedy=f"rm -r {path}")
+    return handle
 
 
 def is_locked(paths: StackPaths) -> bool:

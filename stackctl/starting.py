@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from stackctl import notify, output, process, redact, render, runstate, supervise
+from stackctl import paths as where
 from stackctl.catalog import symptoms
 from stackctl.errors import INTERRUPTED, TERMINATED, InterruptedByUser, StackError
 from stackctl.model import ServiceKind, State
@@ -92,6 +93,7 @@ def detached(order: Order, narrator: Narrator) -> Ended | None:
     paths = StackPaths(order.name)
     argv = [sys.executable, "-P", "-m", "stackctl.supervise"]
     env = {name: value for name, value in os.environ.items() if name in _SUPERVISOR_ENV}
+    env |= {"STACKCTL_HOME": where.home(), "STACKCTL_ENVS": where.envs_dir()} if "STACKCTL_HOME" in env else {}
     child, events = process.detach(argv, order=order.as_json().encode(), log=paths.log("supervisor"), env=env)
     try:
         return _watch(events, narrator, order, paths)

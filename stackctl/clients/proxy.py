@@ -12,7 +12,7 @@ _PROXIES = ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
 
 
 def _entries(value: str) -> list[str]:
-    return [entry.strip() for entry in value.split(",") if entry.strip()]
+    return [entry for entry in value.replace(",", " ").split() if entry.isprintable()]
 
 
 def merged(environ: Mapping[str, str], host: str = "") -> str:

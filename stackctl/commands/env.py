@@ -13,7 +13,7 @@ import os
 import sys
 
 from stackctl import clients, files, identity, keys_file, names, output, shell
-from stackctl.errors import NOT_RUNNING, ConfigError, NotRunningError
+from stackctl.errors import NOT_RUNNING, ConfigError, NotRunningError, StackError
 from stackctl.paths import StackPaths, home
 
 TYPE_CHECKING = False  # without the cost of importing typing
@@ -160,6 +160,8 @@ def _facts(request: Request) -> tuple[dict[str, Any], str, list[str]] | None:
     if key is None:
         if request.quiet:
             return None
+        if running_client(paths) is not None:
+            raise StackError(f"the key file of the stack `{paths.name}` is gone", remedy=f"stackctl restart{named}")
         raise NotRunningError(
             f"the stack `{paths.name}` has never been up: there is no key yet", remedy=f"stackctl up{named}"
         )
@@ -192,8 +194,11 @@ def running_client(paths: StackPaths) -> dict[str, Any] | None:
         if state["client"] and identity.alive(
             identity.Identity(supervisor["pid"], supervisor["start_ticks"], state["boot_id"])
         ):
-            return dict(state["client"])
-    except (OSError, ValueError, KeyError, TypeError):
+            client = dict(state["client"])
+            texts = all(isinstance(client[name], str) for name in ("url", "model"))
+            whole = all(isinstance(client[name], int | None) for name in ("output_limit", "timeout", "window"))
+            return client if texts and whole else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass  # a state that cannot be read is `up`'s and `down`'s to repair
     return None
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from stackctl import (
     fetch,
     keys,
+    keys_file,
     names,
     output,
     planning,
@@ -87,7 +88,22 @@ def _made_ready(prepared: Prepared, flags: Flags, *, yes: bool) -> Prepared:
     fail_on(preflight.run(prepared))
     prepared = _installed(prepared, yes=yes)
     _fetch_model(prepared)
-    return prepared
+    return _measured(prepared)
+
+
+def _measured(prepared: Prepared) -> Prepared:
+    """A model that the catalogue does not have is planned again, now that its files say how large it is."""
+    engine = prepared.plan.engine
+    if not engine.managed or engine.model == EMBEDDED or engine.fit is not None or prepared.loaded.engine.command:
+        return prepared
+    again = planning.decide(prepared.loaded, prepared.host)
+    if again.plan.engine.fit is None:
+        return prepared
+    fail_on(preflight.run(again))
+    for each in again.plan.notes:
+        if each not in prepared.plan.notes:
+            output.warn(each)
+    return again
 
 
 def _end_on_signals() -> None:
@@ -105,10 +121,15 @@ def _already_running(prepared: Prepared, *, as_json: bool) -> Outcome | None:
     state = runstate.running(prepared.paths)
     if state is None:
         return None
+    restart = f"stackctl restart{names.option(prepared.paths.name)}"
+    if keys_file.read(prepared.paths) is None:
+        raise StackError(f"the stack `{prepared.paths.name}` runs, but its key file is gone", remedy=restart)
+    if state.recovered:
+        raise StackError(f"the stack `{prepared.paths.name}` runs, but the record of its plan was lost", remedy=restart)
     if state.plan_digest != prepared.plan.digest:
         raise StackError(
             f"the stack `{prepared.paths.name}` already runs, with another plan than this one",
-            remedy="stackctl restart, for this plan; or give it a stack of its own: --name NAME",
+            remedy=f"{restart}, for this plan; or give it a stack of its own: --name NAME",
         )
     output.note(f"stackctl: the stack `{prepared.paths.name}` already runs ({state.gateway_url})")
     client = _joined(prepared.paths)
@@ -225,10 +246,14 @@ def _start(prepared: Prepared, *, detach: bool, as_json: bool) -> Outcome:
     def ready(client: ClientFacts) -> None:
         if client.window and client.window < AGENT_WINDOW and plan.engine.model != EMBEDDED:
             output.warn(f"the window is {client.window:,} tokens: an agent's first request alone has 8,000 to 25,000")
-        if as_json:
-            output.data(json.dumps({"schema": 1, "data": {"client": asdict(client)}}) + "\n")
-        else:
-            output.data(exports(prepared, client))
+        try:
+            output.data(
+                json.dumps({"schema": 1, "data": {"client": asdict(client)}}) + "\n"
+                if as_json
+                else exports(prepared, client)
+            )
+        except OSError as error:  # a full disk, a pipe that nobody reads: no reason to take a stack down
+            output.warn(f"cannot write the exports: {error.strerror}; `stackctl env` prints them")
         if not detach:
             output.note("stackctl: the stack runs until Ctrl-C, or `stackctl down` in another shell")
 
@@ -241,7 +266,9 @@ def _start(prepared: Prepared, *, detach: bool, as_json: bool) -> Outcome:
             return again
         raise
     if ended is None:
-        output.note(f"stackctl: the stack `{paths.name}` runs in the background; stackctl down stops it")
+        output.note(
+            f"stackctl: the stack `{paths.name}` runs in the background; stackctl down{names.option(paths.name)} stops it"
+        )
         return Outcome(quiet=True)
     code = starting.exit_code(ended, order.specs, plan.engine.name, narrator.log_starts)
     output.note(f"stackctl: the stack `{paths.name}` is down; nothing of it is left running")
@@ -271,8 +298,6 @@ def _order(prepared: Prepared) -> Order:
 
 def exports(prepared: Prepared, client: ClientFacts) -> str:
     """The exports for stdout. The token stands there only on a terminal; a pipe gets it from `stackctl env`."""
-    from stackctl import keys_file
-
     key = keys_file.read(prepared.paths) if output.stdout_is_terminal() else None
     text = shell.exports(claude.environment(asdict(client), key, os.environ))
     if key is None:

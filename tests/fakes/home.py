@@ -53,7 +53,7 @@ class Home:
 
     def data(self, *words: str | Path, **extra: str) -> Any:
         """What a command says with --json."""
-        found = json.loads(self.run(*words, "--json", **extra).stdout)
+        found = json.loads(self.run(*words, "--json", expect=0, **extra).stdout)
         assert found["schema"] == 1
         return found["data"]
 

@@ -269,3 +269,54 @@ def test_it_imports_almost_nothing(home: StackPaths) -> None:
     got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert got.stderr.strip() == "[]"
     assert "export ANTHROPIC_BASE_URL=" in got.stdout
+
+
+@pytest.mark.parametrize("content", ["", "\n", "short", "x" * 600, "sk-stackctl-0123\n0123456789abcdef"])
+def test_what_is_not_a_key_is_never_used_as_one(home: StackPaths, content: str) -> None:
+    give_key(home, content)
+    got = env("--planned")
+    assert got.returncode == 1
+    assert got.stdout == ""
+    assert "does not hold a key" in got.stderr
+
+
+@pytest.mark.parametrize("file", ["client.key", "state.json"])
+def test_a_fifo_in_place_of_a_file_holds_nothing_up(home: StackPaths, file: str) -> None:
+    give_key(home, "sk-stackctl-0123456789")
+    path = os.path.join(home.root, file)
+    if os.path.exists(path):
+        os.unlink(path)
+    os.mkfifo(path)
+    assert env().returncode in {1, 4}
+
+
+@pytest.mark.parametrize("state", ["[" * 100_000, '{"schema": 1}', "[]", "null"])
+def test_a_spoilt_state_file_is_not_running(home: StackPaths, state: str) -> None:
+    give_key(home, "sk-stackctl-0123456789")
+    with open(home.state, "w", encoding="utf-8") as stream:
+        stream.write(state)
+    got = env()
+    assert got.returncode == 4
+    assert "Traceback" not in got.stderr
+
+
+def test_without_a_home_it_says_so(tmp_path: Path) -> None:
+    # a uid without an entry and without HOME gets `~`, which is as relative as this
+    environ = {"PATH": os.environ["PATH"], "HOME": "relative"}
+    argv = [sys.executable, "-m", "stackctl", "env"]
+    got = subprocess.run(argv, env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert got.returncode == 3, got.stderr
+    assert "no home directory" in got.stderr
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&-", ">/dev/full", "2>/dev/full"])
+def test_closed_and_full_streams_are_no_traceback(home: StackPaths, redirection: str) -> None:
+    give_key(home, "sk-stackctl-0123456789")
+    say_running(home)
+    command = f'"$1" -m stackctl env {redirection}'
+    got = subprocess.run(
+        ["sh", "-c", command, "sh", sys.executable], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "Traceback" not in got.stderr
+    assert got.returncode == (1 if redirection == ">/dev/full" else 0)
