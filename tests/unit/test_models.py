@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from stackctl import host
+from stackctl import host, planning
 from stackctl.commands import models as command
+from stackctl.commands import up
+from stackctl.config import EngineConfig, GatewayConfig, Loaded, StackConfig
 from stackctl.errors import ConfigError, PreflightError
 from tests.fakes import machines
 from tests.fakes.hub import Hub, Repo
@@ -138,6 +141,24 @@ def test_a_model_is_pulled_from_the_hub_and_its_size_then_read_from_its_files(
     assert known.data["window"] == 40960
     assert "config.json" in known.stdout
     capsys.readouterr()
+
+
+def test_up_plans_a_model_that_nobody_knows_again_when_its_files_are_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    on(monkeypatch, "1x24")
+    with socket.socket() as one, socket.socket() as two:
+        one.bind(("127.0.0.1", 0))
+        two.bind(("127.0.0.1", 0))
+        engine, gateway = one.getsockname()[1], two.getsockname()[1]
+    given = EngineConfig(model="acme/tiny", port=engine)
+    config = StackConfig(engines={"main": given}, gateway=GatewayConfig(port=gateway))
+    before = planning.decide(Loaded(config, "main", given, None), machines.host("1x24"))
+    assert before.plan.engine.fit is None
+    assert any("no tool-call parser is known" in note for note in before.plan.notes)
+    with Hub({"acme/tiny": Repo(FILES)}) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        command.pull("acme/tiny", revision=None)
+    after = up._measured(before)
+    assert after.plan.engine.window == 40960
 
 
 def test_a_gated_model_says_what_to_do_and_a_path_is_not_pulled(monkeypatch: pytest.MonkeyPatch) -> None:
