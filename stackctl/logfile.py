@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import sys
 
 MOST = 64 * 1024 * 1024  # bytes kept of one log
@@ -99,8 +100,12 @@ class Reader:
         self._at = 0
         self._rest = b""
 
-    def last(self, most_bytes: int) -> list[str]:
-        """Whole lines of at most the last `most_bytes` bytes; `more` goes on from there."""
+    def last(self, most_bytes: int, *, unfinished: bool = True) -> list[str]:
+        """Whole lines of at most the last `most_bytes` bytes; `more` goes on from there.
+
+        `unfinished` adds a last line that has no end yet. Whoever goes on with `more` leaves it out: a secret that
+        is cut in two is found in neither half.
+        """
         try:
             handle = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | _FLAGS)
         except OSError:
@@ -118,7 +123,7 @@ class Reader:
         if start:
             raw = raw.lstrip(b"\0").partition(b"\n")[2]
         lines = self._split(raw)
-        if self._rest:  # the last line, so far
+        if unfinished and self._rest:
             lines.append(self._rest.decode(errors="replace"))
             self._rest = b""
         return lines
@@ -133,16 +138,22 @@ class Reader:
             facts = os.fstat(handle)
             if (facts.st_dev, facts.st_ino) != self._seen or facts.st_size < self._at:  # a new file, or cut short
                 self._seen, self._at, self._rest = (facts.st_dev, facts.st_ino), 0, b""
+            skipped = False
             with contextlib.suppress(OSError):  # we were slower than the trimming
-                self._at = max(self._at, os.lseek(handle, self._at, os.SEEK_DATA))
+                data = os.lseek(handle, self._at, os.SEEK_DATA)
+                skipped, self._at = data > self._at, max(self._at, data)
             raw = _read(handle, self._at, min(facts.st_size, self._at + 4 * _CHUNK))
         finally:
             os.close(handle)
         self._at += len(raw)
-        return self._split(raw)
+        return self._split(b"\0" + raw if skipped else raw)
 
     def _split(self, raw: bytes) -> list[str]:
-        *lines, self._rest = (self._rest + raw.replace(b"\0", b"")).split(b"\n")
+        """Whole lines; one that lost its beginning or end to a hole (which reads as NUL) is no whole line."""
+        whole, *behind = re.split(rb"\0+", self._rest + raw)
+        for part in behind:
+            whole = whole[: whole.rfind(b"\n") + 1] + part.partition(b"\n")[2]
+        *lines, self._rest = whole.split(b"\n")
         return [each.decode(errors="replace") for each in lines]
 
 

@@ -12,7 +12,8 @@ _PROXIES = ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
 
 
 def _entries(value: str) -> list[str]:
-    return [entry for entry in value.replace(",", " ").split() if entry.isprintable()]
+    separated = "".join("," if ord(ch) < 32 or ord(ch) == 127 else ch for ch in value)  # a line break ends one too
+    return [entry.strip() for entry in separated.split(",") if entry.strip()]
 
 
 def merged(environ: Mapping[str, str], host: str = "") -> str:

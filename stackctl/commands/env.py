@@ -196,7 +196,7 @@ def running_client(paths: StackPaths) -> dict[str, Any] | None:
         ):
             client = dict(state["client"])
             texts = all(isinstance(client[name], str) for name in ("url", "model"))
-            whole = all(isinstance(client[name], int | None) for name in ("output_limit", "timeout", "window"))
+            whole = all(isinstance(client.get(name), int | None) for name in ("output_limit", "timeout", "window"))
             return client if texts and whole else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass  # a state that cannot be read is `up`'s and `down`'s to repair

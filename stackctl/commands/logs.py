@@ -67,7 +67,7 @@ def run(request: Request) -> Outcome:
     readers = {name: logfile.Reader(paths.log(name)) for name in wanted}
     found: list[Line] = []
     for name, reader in readers.items():
-        stamped = _stamped(name, reader.last(_READ), _written_at(paths.log(name)))
+        stamped = _stamped(name, reader.last(_READ, unfinished=not request.follow), _written_at(paths.log(name)))
         if since is not None:
             stamped = [each for each in stamped if each.at >= since]
         if tail is not None:
@@ -123,8 +123,6 @@ def _follow(
         show([Line(each.service, each.at, clean(each.text)) for each in new])
         if gone.poll(_LOOK * 1000):
             raise BrokenPipeError
-        if not new:
-            time.sleep(0)
 
 
 def _printer(wanted: list[str], *, as_json: bool) -> Callable[[list[Line]], None]:

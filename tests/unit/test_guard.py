@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.drill
+
 SERVICE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "fakes", "service.py")
 PY = [sys.executable, "-I", "-S"]
 

@@ -161,3 +161,19 @@ def test_the_cap_is_also_a_part_of_the_file_system(tmp_path: Path) -> None:
     whole = disk.f_blocks * disk.f_frsize
     assert logfile.cap_of(str(tmp_path), whole) == whole // 8
     assert list(itertools.starmap(logfile.cap_of, [(str(tmp_path), 1 << 20), ("/nowhere/at/all", 7)])) == [1 << 20, 7]
+
+
+def test_a_line_that_is_still_being_written_is_followed_as_one(tmp_path: Path) -> None:
+    log = tmp_path / "engine.log"
+    log.write_text("one\nkey sk-stackctl-abc")
+    reader = logfile.Reader(str(log))
+    assert reader.last(1000, unfinished=False) == ["one"]
+    with log.open("a") as stream:
+        stream.write("def0123456789\n")
+    assert reader.more() == ["key sk-stackctl-abcdef0123456789"]
+
+
+def test_a_line_cut_by_a_hole_is_not_shown_as_one(tmp_path: Path) -> None:
+    log = tmp_path / "engine.log"
+    log.write_bytes(b"first\nhalf of a li" + b"\0" * 8192 + b"e of before\nlast\n")
+    assert logfile.Reader(str(log)).last(1 << 20) == ["first", "last"]

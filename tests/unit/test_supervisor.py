@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.drill
+
 
 @pytest.fixture
 def up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Stack]]:
@@ -187,7 +189,6 @@ def _answers(port: int) -> bool:
         return one.connect_ex(("127.0.0.1", port)) == 0
 
 
-@pytest.mark.drill
 def test_a_load_longer_than_the_timeout_is_not_killed_while_it_progresses(up: Callable[..., Stack]) -> None:
     stack = up(engine("--load", "7", start_timeout=3), gateway("--load", "7", "--load-how", "cpu", start_timeout=3))
     stack.ready(20)
@@ -213,7 +214,6 @@ def test_the_supervisor_is_small_and_idle(up: Callable[..., Stack]) -> None:
     assert resident <= 50 * 1024
 
 
-@pytest.mark.drill
 def test_a_guard_killed_before_its_first_word_leaves_no_service(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
