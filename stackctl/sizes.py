@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 
 from stackctl import architecture, checkpoint, fetch
 from stackctl.catalog import models
@@ -26,10 +27,12 @@ _METHODS = {
 def size_of(model: str, *, revision: str | None = None) -> Size | None:
     """The size of a hub id or a directory, or None for a hub id that is neither in the catalogue nor in the cache."""
     found = None if fetch.is_local(model) else models.find(model)
-    if found is not None:
-        return advise.size(found)
     path = directory(model, revision)
-    return of_files(model, path) if path else None
+    if found is None:
+        return of_files(model, path) if path else None
+    size = advise.size(found)
+    here = of_files(model, path) if path else None
+    return replace(size, weights=here.weights) if here is not None and here.weights else size
 
 
 def directory(model: str, revision: str | None = None) -> str | None:

@@ -57,12 +57,16 @@ class Agent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One set of files: `weights_gb` and the recipe's `minimum_gb` in 10^9 bytes; `guessed` for an unlisted re-upload."""
+    """One set of files: `weights_gb` and the recipe's `minimum_gb` in 10^9 bytes; `guessed` for an unlisted re-upload.
+
+    On one GPU with less than `eager_under_gb`, capturing CUDA graphs is known to fail.
+    """
 
     id: str
     precision: Precision
     weights_gb: float
     minimum_gb: float | None = None
+    eager_under_gb: float = 0.0
     guessed: bool = False
 
 

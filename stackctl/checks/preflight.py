@@ -118,7 +118,7 @@ def memory(prepared: Prepared) -> Iterator[Finding]:
 
 def _refused(prepared: Prepared, fit: Fit) -> Finding:
     """What the planner's sum says against the model, with one that fits in its place."""
-    best = advise.best(prepared.host, amd=prepared.loaded.engine.python is not None)
+    best = advise.instead(fit.size.name, prepared.host, amd=prepared.loaded.engine.python is not None)
     instead = f"serve one that fits: --model {best.found.variant.id}; " if best else ""
     forced = fit.size.arch is not None and fit.most and prepared.plan.engine.window is None
     force = (

@@ -108,7 +108,7 @@ def explained(name: str, *, window: int | None = None) -> Outcome:
     text += f"no: {fit.refusal}\n" if fit.refusal else "".join(f"{flag}\n" for flag in _flags(fit))
     text += "".join(f"note: {note}\n" for note in fit.notes)
     text += f"{explain.SURE[fit.size.sure]}{f' ({size.source})' if size.source else ''}\n"
-    if fit.refusal and (other := _other(name, machine)):
+    if fit.refusal and (other := advise.instead(name, machine, amd=True)):
         text += f"instead: {other.found.variant.id}, with a window of {other.fit.window} tokens\n"
     return Outcome(1 if fit.refusal else 0, stdout=text, data=explain.as_data(fit))
 
@@ -143,14 +143,6 @@ def _known(name: str) -> models.Found:
             remedy=f"did you mean {near[0]}? stackctl models --all lists them" if near else "stackctl models --all",
         )
     return found
-
-
-def _other(name: str, machine: Host) -> Advice | None:
-    """Another variant of the same model that fits, else the model to propose."""
-    used = devices(machine, amd=True)
-    if (found := models.find(name)) and not (same := advise.variant(found.model, used)).fit.refusal:
-        return same
-    return advise.best(machine)
 
 
 def _flags(fit: fitting.Fit) -> list[str]:

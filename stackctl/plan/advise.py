@@ -49,6 +49,7 @@ def size(found: Found) -> Size:
         arch=model.arch,
         minimum=int((variant.minimum_gb or 0) * GB),
         vision=model.vision,
+        eager_under=int(variant.eager_under_gb * GB),
         sure="estimated" if variant.guessed or model.arch_confidence != "high" else "counted",
         why=model.no_arch,
         source=model.arch_source,
@@ -100,6 +101,14 @@ def best(host: Host, *, amd: bool = False) -> Advice | None:
             continue
         return each
     return None
+
+
+def instead(name: str, host: Host, *, amd: bool = False) -> Advice | None:
+    """What to serve when `name` does not fit: another variant of the same model, else the model to propose."""
+    found = models.find(name)
+    if found is not None and not (same := variant(found.model, devices(host, amd=amd))).fit.refusal:
+        return same
+    return best(host, amd=amd)
 
 
 def _order(advice: Advice) -> tuple[object, ...]:

@@ -37,7 +37,7 @@ Sure = Literal["counted", "estimated", "unknown"]
 class Size:
     """What the sum needs to know of a model. `weights` and the recipe's `minimum` over all GPUs, in bytes.
 
-    `context` is the most tokens it was made for. `arch` is None where no sum can be made (`why` says it then).
+    On one GPU with less than `eager_under` bytes, CUDA graphs are known to fail. `context` is the most tokens it was made for. `arch` is None where no sum can be made (`why` says it then).
     """
 
     name: str
@@ -46,6 +46,7 @@ class Size:
     context: int
     arch: Architecture | None
     minimum: int = 0
+    eager_under: int = 0
     vision: bool = False
     sure: Sure = "counted"
     why: str = ""
@@ -154,7 +155,13 @@ def _groups(arch: Architecture, devices: Sequence[Device], asked: Asked) -> Iter
 def _on(size: Size, used: tuple[Device, ...], tp: int, pp: int, asked: Asked) -> Fit:
     """The best way on exactly these devices; the preferred one of equals."""
     best: Fit | None = None
+    without_graphs = asked.eager is None and len(used) == 1 and used[0].total < size.eager_under
+    if without_graphs:
+        share = min(CAP, (used[0].free - memory.SPARE) / used[0].total)  # as the recipe ran it, not more
+        asked = replace(asked, eager=True, utilization=asked.utilization or max(STEP, int(share / STEP) * STEP))
     for way in _ways(used, asked):
+        if without_graphs:
+            way = replace(way, most=COMFORTABLE)  # noqa: PLW2901
         found = _try(size, used, tp, pp, asked, way)
         if best is None or (not found.refusal, found.window) > (not best.refusal, best.window):
             best = found

@@ -205,6 +205,7 @@ def test_a_stack_that_uses_up_the_memory_it_was_planned_for_is_still_the_same(tm
     ("machine", "text", "says", "remedy"),
     [
         ("1x24", "{model: Qwen/Qwen3.8-27B}", "its recipe asks for 67.0 GB", "--model Qwen/Qwen3.5-27B-GPTQ-Int4"),
+        ("2x24", "{model: Qwen/Qwen3.8-27B}", "its recipe asks for 67.0 GB", "--model Qwen/Qwen3.8-27B-FP8"),
         ("laptop_8", "{model: openai/gpt-oss-20b}", "its recipe asks for 16.0 GB", "models explain"),
         (
             "1x24",
