@@ -239,8 +239,9 @@ def _try(size: Size, used: tuple[Device, ...], tp: int, pp: int, asked: Asked, w
     total = sum(device.total for device in used)
     if size.minimum > total:
         return replace(made, refusal=f"its recipe asks for {_gb(size.minimum)}, and {_count(used)} with {_gb(total)}")
+    most = max(size.context, asked.window or 0)  # beyond what it was made for is the preflight's to refuse
     sizes = [
-        memory.longest(arch, pool, size.context, conversations=count, tp=tp, pp=pp, value=value, batch=way.batch)
+        memory.longest(arch, pool, most, conversations=count, tp=tp, pp=pp, value=value, batch=way.batch)
         for count in (1, 2)
     ]
     window = asked.window or max(sizes[1], min(sizes[0], COMFORTABLE))

@@ -236,6 +236,8 @@ def test_a_window_that_is_asked_for_is_given_or_refused_with_the_one_that_fits()
     assert "a window of 200000 tokens does not fit" in refused.refusal
     assert refused.most
     assert not fit(advise.size(found), used, Asked(window=refused.most)).refusal
+    short = Size("some/short", "bf16", 4 * GB, 8192, Architecture(32, 2048, 16, 32000, Cache(32, 8, 2048)))
+    assert not fit(short, (CARD,), Asked(window=9000)).refusal  # with hf-overrides it may; else the preflight refuses
 
 
 def test_a_short_model_is_refused_unless_its_window_is_asked_for() -> None:
