@@ -1,15 +1,20 @@
-"""Each example's commands and files, as its expected.txt holds them; `make examples` writes them anew."""
+"""What is generated from the code: each example's expected.txt, and the schema; `make examples` writes them anew."""
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 
+import msgspec
+
 from stackctl import plan, render
-from stackctl.config import Flags
+from stackctl.config import Flags, StackConfig
 from tests.fakes import machines
 
-EXAMPLES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "examples")
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+SCHEMA = os.path.join(ROOT, "stackctl", "stack.schema.json")
+EXAMPLES = os.path.join(ROOT, "examples")
 
 
 def planned(name: str) -> plan.Plan:
@@ -27,7 +32,16 @@ def golden(name: str) -> str:
     return text + "".join(f"\n# {each.name}\n{each.text}" for each in shown)
 
 
+def schema() -> str:
+    """The JSON Schema of stack.yaml, for editors."""
+    found = msgspec.json.schema(StackConfig)
+    found["title"] = "stack.yaml of stackctl"
+    return json.dumps(found, indent=1, sort_keys=True) + "\n"
+
+
 if __name__ == "__main__":
+    with open(SCHEMA, "w", encoding="utf-8") as stream:
+        stream.write(schema())
     for example in sorted(os.listdir(EXAMPLES)):
         with open(os.path.join(EXAMPLES, example, "expected.txt"), "w", encoding="utf-8") as stream:
             stream.write(golden(example))

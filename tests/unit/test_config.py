@@ -12,6 +12,7 @@ from stackctl import config, names, trust
 from stackctl.config import EMBEDDED, Flags
 from stackctl.errors import USAGE, ConfigError
 from stackctl.paths import StackPaths
+from tests import examples
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -204,3 +205,8 @@ def test_what_only_a_managed_engine_has_is_refused_beside_url(tmp_path: Path, ke
 def test_direct_does_not_claim_to_listen_elsewhere(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"127\.0\.0\.1 only"):
         load(tmp_path, "gateway: {kind: direct, host: 0.0.0.0, allow_remote: true}")
+
+
+def test_the_schema_for_editors_is_that_of_the_code() -> None:
+    with open(examples.SCHEMA, encoding="utf-8") as stream:
+        assert stream.read() == examples.schema()
