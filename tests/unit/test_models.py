@@ -185,7 +185,9 @@ def test_on_the_command_line_lists_go_where_pipes_want_them() -> None:
     plain, listing, as_json = run(), run("list"), run("--json")
     assert plain.returncode == listing.returncode == as_json.returncode == 0
     assert plain.stdout == ""
-    assert plain.stderr == listing.stderr
+    assert (
+        plain.stderr.splitlines()[0] == listing.stderr.splitlines()[0]
+    )  # the rest follows from what is free just then
     assert json.loads(as_json.stdout)["schema"] == 1
     shown = run("show", "openai/gpt-oss-20b")
     assert shown.stdout.startswith("openai/gpt-oss-20b\n")
