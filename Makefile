@@ -40,8 +40,9 @@ check: $(STAMP)
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync lint types unit
 
 test: check
-	$(BIN)/coverage run -m pytest -q -m "drill" tests/unit
-	$(BIN)/coverage run -m pytest -q -m "$(MARKS)" tests/drills tests/e2e
+	$(BIN)/pytest -q -m "drill and $(MARKS)" tests/unit
+	$(BIN)/pytest -q -m "$(MARKS)" tests/drills
+	$(BIN)/coverage run -m pytest -q -m "$(MARKS)" tests/e2e
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report --skip-covered | tail -n 3
 
 drills: $(STAMP)
