@@ -171,13 +171,18 @@ def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StackPa
 
 
 def session(program: str, steps: Sequence[str], environ: dict[str, str], argv0: str = "") -> list[dict[str, str]]:
-    """The environment after each step of one shell session; `$ENV` runs `stackctl env`, each `DUMP` is kept."""
+    """The environment after each step of one shell session; `$PY` runs `stackctl env`, each `DUMP` is kept."""
     place = Path(os.environ["STACKCTL_HOME"]).parent
-    text = "\n".join(step.replace("DUMP", f'"{sys.executable}" -c "{DUMP}" >> dumps') for step in steps)
+    # a function, not a variable of several words: zsh does not split those
+    call = f'stk () {{ "{sys.executable}" -m stackctl env "$@"; }}'
+    text = "\n".join(
+        step.replace("$PY", "stk").replace("DUMP", f'"{sys.executable}" -c "{DUMP}" >> dumps')
+        for step in [call, *steps]
+    )
     (place / "dumps").unlink(missing_ok=True)
     env = {
         "PATH": os.environ["PATH"], "HOME": str(place), "STACKCTL_HOME": os.environ["STACKCTL_HOME"],
-        "ENV": "", "PY": f"{sys.executable} -m stackctl env", **environ,
+        **environ,
     }  # fmt: skip
     done = subprocess.run(
         [argv0 or program, "-c", text],
@@ -240,6 +245,50 @@ def test_what_the_user_changed_in_between_is_the_users(running: StackPaths, prog
     assert after["ANTHROPIC_API_KEY"] == "again"
     assert after["NO_PROXY"] == "corp.example,10.0.0.0/8,new.example"
     assert not [name for name in after if name.startswith(("STACKCTL_S", "ANTHROPIC_BASE"))]
+
+
+FISH = [name for name in ("fish",) if shutil.which(name)]
+
+
+def _fish_session(steps: Sequence[str], environ: dict[str, str]) -> list[dict[str, str]]:
+    """The same for fish, whose own words the steps are in; `ENV` runs `stackctl env`."""
+    place = Path(os.environ["STACKCTL_HOME"]).parent
+    python = f'"{sys.executable}"'
+    text = "\n".join(
+        step.replace("ENV", f"{python} -m stackctl env").replace("DUMP", f'{python} -c "{DUMP}" >> dumps')
+        for step in steps
+    )
+    env = {"PATH": os.environ["PATH"], "HOME": str(place), "STACKCTL_HOME": os.environ["STACKCTL_HOME"], **environ}
+    done = subprocess.run(
+        ["fish", "-c", text], env=env, cwd=place, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    noise = {"_", "SHLVL", "PWD", "OLDPWD"}
+    return [
+        {name: value for name, value in json.loads(line).items() if name not in noise}
+        for line in (place / "dumps").read_text().splitlines()
+    ]
+
+
+@pytest.mark.parametrize("program", FISH)
+def test_a_real_fish_reads_every_hostile_value_back(program: str, tmp_path: Path) -> None:
+    values = {f"V{number}": value for number, value in enumerate(HOSTILE)}
+    text = shell.lines(program, [("set", name, value) for name, value in values.items()])
+    done = subprocess.run(
+        [program, "-c", f'{text}\n"{sys.executable}" -c "{DUMP}"'],
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)}, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    seen = json.loads(done.stdout)
+    assert {name: seen.get(name) for name in values} == values
+
+
+@pytest.mark.parametrize("program", FISH)
+def test_a_real_fish_sets_and_undoes(running: StackPaths, program: str) -> None:
+    steps = ["DUMP", "ENV | source", "ENV | source", "DUMP", "ENV --unset | source", "DUMP"]
+    before, during, after = _fish_session(steps, THEIRS)
+    assert during["ANTHROPIC_BASE_URL"] == CLIENT["url"]
+    assert during["ANTHROPIC_AUTH_TOKEN"] == "sk-stackctl-x"
+    assert after == before
 
 
 def test_a_secret_of_the_users_is_kept_without_being_printed(running: StackPaths) -> None:
