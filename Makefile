@@ -23,7 +23,7 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	@touch $@
 
 up: $(STAMP)
-	$(BIN)/stackctl up --yes $(ARGS)
+	@$(BIN)/stackctl up --yes $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
