@@ -6,6 +6,7 @@ Only `os` is imported: `stackctl env` loads this module. Times are in kernel clo
 
 import os
 
+RUN_MARK = "STACKCTL_RUN"  # in a service's environment: a second means to find what a run has started
 _LINUX = os.path.isdir("/proc/self")
 
 

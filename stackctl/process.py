@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from stackctl.model import ProcessSpec
 
 GUARD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "guard.py")
-RUN_MARK = "STACKCTL_RUN"  # in a service's environment: a second means to find what a run has started
 _GUARD_STARTS = 20.0  # seconds in which the guard must have started the service; 0.02 is usual
 _TICK = 0.2  # seconds: how late the exit of a program whose pipe a grandchild holds open may be noticed
 _KEPT = 4 * 1024 * 1024  # characters of output kept in memory; an installer that floods must not fill ours
@@ -244,7 +243,7 @@ def spawn(spec: ProcessSpec, *, run_id: str = "") -> Child:
     except OSError as error:
         raise StackError(f"cannot write the log {spec.log}: {error.strerror}", remedy=f"rm {spec.log}") from error
     log_from = os.fstat(log).st_size
-    env = {**spec.env, **({RUN_MARK: run_id} if run_id else {})}
+    env = {**spec.env, **({identity.RUN_MARK: run_id} if run_id else {})}
     try:
         guard = _Guard(spec.argv, env, spec.cwd, log, grace=spec.grace)
     finally:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from stackctl.identity import Identity, ProcessRow
 
-MARK = "STACKCTL_RUN"
 _WRITES_APPENDING = os.O_WRONLY | os.O_APPEND
 
 
@@ -111,10 +110,10 @@ def _carries(pid: int, mark: str) -> bool:
         import psutil  # no /proc: macOS
 
         try:
-            return psutil.Process(pid).environ().get(MARK, "").endswith(mark)
+            return psutil.Process(pid).environ().get(identity.RUN_MARK, "").endswith(mark)
         except (psutil.Error, OSError):
             return False
-    start = MARK.encode() + b"="
+    start = identity.RUN_MARK.encode() + b"="
     return any(each.startswith(start) and each.endswith(os.fsencode(mark)) for each in variables)
 
 

@@ -24,7 +24,7 @@ _ABSENT = "-"
 
 
 def recorded(changes: Iterable[Change], environ: Mapping[str, str]) -> list[Change]:
-    """`changes` (set and unset) with what is needed to undo them; a change of what already stands so is left out."""
+    """`changes` (set and unset) with what is needed to undo them: what stood there before is copied, our own values are not."""
     ours = _read(environ)
     result: list[Change] = []
     for verb, name, value in changes:
