@@ -34,7 +34,7 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 unit: $(STAMP)
-	$(BIN)/pytest -q -m "not drill" tests/unit
+	$(BIN)/pytest -q -m "not drill" -n 4 tests/unit
 
 check: $(STAMP)
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync lint types unit

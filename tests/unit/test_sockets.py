@@ -62,11 +62,18 @@ def test_a_listener_is_found_with_its_holder(listening: list[Listening], host: s
     ]
 
 
+def reserved(host: str, port: int = 0) -> socket.socket:
+    """A socket that is bound and does not listen: nobody else can listen there meanwhile."""
+    found = socket.socket()
+    found.bind((host, port))
+    return found
+
+
 def test_a_free_port_is_nobodys() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    assert sockets.holder("127.0.0.1", port) is None
-    assert not sockets.belongs_to("127.0.0.1", port, [os.getpid()])
+    with reserved("127.0.0.1") as free:
+        port = free.getsockname()[1]
+        assert sockets.holder("127.0.0.1", port) is None
+        assert not sockets.belongs_to("127.0.0.1", port, [os.getpid()])
 
 
 def test_a_port_shared_with_a_stranger_is_not_ours(listening: list[Listening]) -> None:
@@ -83,6 +90,8 @@ def test_a_connection_is_not_a_listener(listening: list[Listening]) -> None:
 
 
 def test_another_address_is_another_listener(listening: list[Listening]) -> None:
-    listening.append(one := Listening("127.0.0.2"))
-    assert sockets.holder("127.0.0.1", one.port) is None
-    assert sockets.holder("0.0.0.0", one.port) is not None
+    with reserved("127.0.0.1") as free:
+        port = free.getsockname()[1]
+        listening.append(Listening("127.0.0.2", port))
+        assert sockets.holder("127.0.0.1", port) is None
+        assert sockets.holder("0.0.0.0", port) is not None
