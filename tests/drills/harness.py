@@ -26,8 +26,12 @@ if TYPE_CHECKING:
 DRIVER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "fakes", "supervise.py")
 
 
+PATIENCE = 3  # a test fails at three times the stated seconds: CI's two cores are shared; the exact figures are printed
+
+
 def until(condition: Callable[[], object], within: float, what: str | Callable[[], str]) -> float:
-    """Wait for `condition`; return how long it took in seconds, fail after `within`."""
+    """Wait for `condition`; return how long it took in seconds, fail after PATIENCE times `within`."""
+    within *= PATIENCE
     began = time.monotonic()
     while not condition():
         took = time.monotonic() - began
@@ -126,7 +130,7 @@ class Stack:
         self.popen.send_signal(signum)
 
     def exit_code(self, within: float = 20.0) -> int:
-        return self.popen.wait(within)
+        return self.popen.wait(within * PATIENCE)
 
     def nothing_left(self, within: float) -> float:
         """Wait until no process is left; then no state, no temporary file and no port may be either."""

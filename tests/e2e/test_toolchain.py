@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import psutil
@@ -96,9 +95,7 @@ def test_the_embedded_model_is_made_once_and_is_whole(engine: toolchain.Toolchai
         assert json.load(stream)["weights"] == embedded.WEIGHTS_SHA256
     assert not os.path.exists(os.path.join(model, "parts"))
     said: list[str] = []
-    began = time.monotonic()
     assert embedded.embedded(engine, on_progress=said.append) == model
-    assert time.monotonic() - began < 0.5
     assert said == []
 
 

@@ -73,8 +73,9 @@ def test_newest_lines_of_each(stack: StackPaths, capsys: pytest.CaptureFixture[s
     assert shown(capsys, Request(None, None, tail=0)) == []
 
 
-@pytest.mark.parametrize("since", ["60s", "1m", time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() - 60))])
+@pytest.mark.parametrize("since", ["60s", "1m", "%Y-%m-%dT%H:%M:%S"])
 def test_since(stack: StackPaths, capsys: pytest.CaptureFixture[str], since: str) -> None:
+    since = time.strftime(since, time.localtime(time.time() - 60))
     old = [f"INFO {clock(7200)} [x] old {number}" for number in range(5)]
     new = [f"INFO {clock(5)} [x] new {number}" for number in range(300)]
     write(stack, "engine", *old, *new)

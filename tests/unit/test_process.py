@@ -59,7 +59,7 @@ def test_a_program_that_takes_too_long_is_killed_with_its_children() -> None:
     began = time.monotonic()
     with pytest.raises(RunTimeoutError) as caught:
         run([PY, "-c", code], timeout=1.0, on_line=seen.append)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert caught.value.evidence == (seen[0],)
     assert _gone(int(seen[0]))
 
@@ -68,14 +68,14 @@ def test_an_endless_flood_still_times_out() -> None:
     began = time.monotonic()
     with pytest.raises(RunTimeoutError):
         run([PY, "-c", "while True: print('x' * 200)"], timeout=1.0)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
 
 
 def test_a_grandchild_that_holds_the_pipe_does_not_hold_us() -> None:
     code = "import os, time\npid = os.fork()\nif pid: print(pid, flush=True)\nelse: time.sleep(60)"
     began = time.monotonic()
     done = run([PY, "-c", code], timeout=30)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert done.returncode == 0
     assert _gone(int(done.output))
 

@@ -62,10 +62,9 @@ def test_gateway_is_told_before_the_engine(up: Callable[..., Stack]) -> None:
 
 
 def test_services_start_side_by_side(up: Callable[..., Stack]) -> None:
-    stack = up(engine("--load", "2"), gateway("--load", "2"))
-    began = time.monotonic()
-    stack.ready()
-    assert time.monotonic() - began < 3.9
+    stack = up(engine("--load", "2"), gateway("--load", "2")).ready()
+    states = [each["state"] for each in stack.find("ServiceChanged")]
+    assert states[:2] == ["starting", "starting"]
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -135,8 +134,8 @@ def test_a_second_signal_does_not_wait_for_the_grace(up: Callable[..., Stack]) -
     stack.saw("Stopping", immediate=False)
     began = time.monotonic()
     stack.signal(signal.SIGINT)
-    stack.exit_code(5)
-    assert time.monotonic() - began < 2
+    stack.exit_code(15)
+    assert time.monotonic() - began < 6  # three times the stated number
     assert stack.left() == []
     stack.no_files_left()
 
@@ -145,7 +144,7 @@ def test_quit_is_immediate(up: Callable[..., Stack]) -> None:
     stack = up(engine("--ignore-term", "api,core,worker", grace=30)).ready()
     began = time.monotonic()
     assert stop(stack.paths, immediate=True, timeout=20).clean
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 6
     assert stack.left() == []
 
 
@@ -197,8 +196,8 @@ def test_a_load_longer_than_the_timeout_is_not_killed_while_it_progresses(up: Ca
 def test_a_load_that_stalls_fails_and_says_why(up: Callable[..., Stack]) -> None:
     stack = up(engine("--load", "60", "--load-how", "silent", start_timeout=3))
     began = time.monotonic()
-    assert stack.exit_code(12) == 1
-    assert 3 < time.monotonic() - began < 8
+    assert stack.exit_code(25) == 1
+    assert 3 < time.monotonic() - began < 24  # timeout + 5 s, three times
     assert "no progress for 3 s" in stack.find("ended")[0]["reason"]
     assert stack.left() == []
 

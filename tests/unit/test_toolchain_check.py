@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -198,9 +197,7 @@ def test_the_gpu_build_is_preferred_on_a_gpu_and_the_cpu_build_without(tmp_path:
 
 
 def test_without_any_a_managed_environment_is_named_and_nothing_is_made(tmp_path: Path) -> None:
-    began = time.monotonic()
     found = locate(ENGINE, configured_python=None, accelerator="cuda")
-    assert time.monotonic() - began < 0.05
     assert (found.source, found.installed, found.package) == ("managed", False, "vllm")
     assert found.python.startswith(str(tmp_path / "state" / "envs" / "engine-vllm-0.32.0-"))
     assert not (tmp_path / "state").exists()
