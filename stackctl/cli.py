@@ -163,6 +163,39 @@ def status(
 
 
 @app.command()
+def doctor(
+    *,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            "--config", "-c", metavar="FILE", help="The configuration file, or a litellm_config.yaml of your own."
+        ),
+    ] = None,
+    name: NameOption = None,
+    model: ModelOption = None,
+    url: Annotated[
+        str | None,
+        typer.Option("--url", metavar="URL", help="Any vLLM, LiteLLM or Claude-compatible server, made by hand."),
+    ] = None,
+    key_file: Annotated[
+        str | None, typer.Option("--key-file", metavar="FILE", help="The key for --url (else your environment's).")
+    ] = None,
+    static: Annotated[bool, typer.Option("--static", help="Send no request to anything.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 for a warning too.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also what each check proves.")] = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Which part of the chain fails, why, how that is known, and what to type."""
+    from stackctl.commands import doctor as command
+
+    request = command.Request(
+        _flags(config, name, model, None), url=url, key_file=key_file, static=static, strict=strict, verbose=verbose
+    )
+    _end(lambda: command.run(request), debug=debug, as_json=as_json)
+
+
+@app.command()
 def logs(
     service: Annotated[
         str | None, typer.Argument(metavar="[SERVICE]", help="engine, gateway or supervisor (else all of them).")

@@ -125,10 +125,18 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check says. `evidence` are the lines that prove it; `remedy` the next thing to type or do."""
+    """What a check says. `evidence` are the lines that prove it; `remedy` the next thing to type or do.
+
+    `hop` is the part of the chain that it blames, `docs` its anchor in docs/TROUBLESHOOTING.md, `fix` the name of a
+    repair. A warning that `blocks` says what the checks that need this one would only say again.
+    """
 
     id: str
     status: Status
     cause: str = ""
     evidence: tuple[str, ...] = ()
     remedy: str = ""
+    hop: str = ""
+    docs: str = ""
+    fix: str = ""
+    blocks: bool = True

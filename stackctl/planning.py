@@ -39,8 +39,8 @@ def prepare(flags: Flags) -> Prepared:
     return decide(loaded, host.inspect(cache_dir()))
 
 
-def decide(loaded: Loaded, machine: Host) -> Prepared:
-    """Make the plan for a configuration that has been read."""
+def decide(loaded: Loaded, machine: Host, *, ask: bool = True) -> Prepared:
+    """Make the plan for a configuration that has been read; without `ask`, an engine elsewhere is not asked anything."""
     paths = StackPaths(loaded.config.name)
     chosen = ports.choose(loaded, paths)
     engine, gateway = loaded.engine, loaded.config.gateway
@@ -62,12 +62,19 @@ def decide(loaded: Loaded, machine: Host) -> Prepared:
         model_path=_model_path(engine.model),
         config_path=os.path.join(paths.gateway_dir, render.CONFIG_FILE),
         family=_family(engine.model, engine.revision) if engine.model and engine.url is None else None,
-        remote=remote.discover(loaded) if engine.url is not None else None,
+        remote=_elsewhere(loaded, ask=ask) if engine.url is not None else None,
         size=sizes.size_of(engine.model, revision=engine.revision)
         if engine.model and engine.url is None and engine.model != config.EMBEDDED
         else None,
     )
     return Prepared(loaded, machine, paths, chosen, plan.build(given))
+
+
+def _elsewhere(loaded: Loaded, *, ask: bool) -> plan.RemoteFacts | None:
+    """What an engine elsewhere says of itself; unasked, the name that the configuration gives it has to do."""
+    if ask:
+        return remote.discover(loaded)
+    return plan.RemoteFacts(loaded.engine.model or "unknown", None, speaks_messages=True)
 
 
 def _family(model: str, revision: str | None) -> Family | None:

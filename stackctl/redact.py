@@ -48,10 +48,15 @@ def secrets_in(environ: Mapping[str, str]) -> set[str]:
 
 def secrets_of(pid: int) -> set[str]:
     """The secrets in the environment of a living process; none where it cannot be read."""
-    found: set[str] = set()
+    return set(secrets_by_name(pid).values())
+
+
+def secrets_by_name(pid: int) -> dict[str, str]:
+    """`secrets_of`, by the names of the variables."""
+    found: dict[str, str] = {}
     with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as environ:
         for variable in environ.read(1 << 20).split(b"\0"):
             name, _, value = variable.decode(errors="replace").partition("=")
             if _SECRET_NAME.search(name.upper()):
-                found.add(value)
+                found[name] = value
     return found

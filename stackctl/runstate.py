@@ -380,6 +380,18 @@ def read(paths: StackPaths, *, locked_by_us: bool = False) -> StackState | None:
         return _quarantine(paths)
 
 
+def peek(paths: StackPaths) -> StackState | None:
+    """Return the recorded state and change nothing; None when nothing is recorded. Raises StackError for a bad file."""
+    try:
+        return StackState.from_json(json.loads(_read_bounded(paths.state)))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StackError(f"the state file {paths.state} cannot be read: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise StackError(f"the state file {paths.state} is not one of this version's") from error
+
+
 def _read_bounded(path: str) -> bytes:
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO must not block us
     with os.fdopen(handle, "rb") as stream:

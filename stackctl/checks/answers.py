@@ -1,0 +1,72 @@
+"""Findings from data: what each cause looks like, why, and what to do stands in catalog/answers/, a file to a hop."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from stackctl import catalog
+from stackctl.checks.check import Hop
+from stackctl.model import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from stackctl.model import Status
+
+_FILES = {
+    Hop.MACHINE: "machine",
+    Hop.TOOLCHAIN: "toolchain",
+    Hop.MODEL: "model",
+    Hop.CONFIG: "configuration",
+    Hop.ENGINE: "engine",
+    Hop.GATEWAY: "gateway",
+    Hop.CLIENT: "client",
+    Hop.BEHAVIOUR: "behaviour",
+}
+
+
+class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One cause. `symptom` is what the user sees; `cause` and `remedy` hold {words} that a finding fills in.
+
+    `fix` names a repair, empty where none is safe. `source` says how it is known.
+    """
+
+    symptom: str
+    cause: str
+    remedy: str
+    fix: str = ""
+    source: str = ""
+
+
+@cache
+def table() -> dict[str, tuple[Hop, Answer]]:
+    """Every answer by the id of its finding, hop by hop in the order of blame."""
+    found: dict[str, tuple[Hop, Answer]] = {}
+    for hop, file in _FILES.items():
+        rows = catalog.load(f"answers/{file}.yaml", object) or {}  # a file without rows is empty
+        found |= {name: (hop, row) for name, row in msgspec.convert(rows, dict[str, Answer]).items()}
+    return found
+
+
+def anchor(name: str) -> str:
+    """Where docs/TROUBLESHOOTING.md tells of a finding: its id with dots as dashes."""
+    return name.replace(".", "-")
+
+
+def finding(name: str, status: Status, evidence: Iterable[str] = (), *, blocks: bool = True, **words: Any) -> Finding:
+    """The finding `name`, its texts filled with `words`. Raises KeyError for an id without a row or a word missing."""
+    hop, row = table()[name]
+    return Finding(
+        name, status, row.cause.format_map(words), tuple(evidence), row.remedy.format_map(words), hop, anchor(name),
+        row.fix, blocks,
+    )  # fmt: skip
+
+
+def restated(found: Finding, name: str) -> Finding:
+    """A finding of another step (the preflight's, a symptom's) as the doctor's `name`; its own texts stay."""
+    hop, row = table()[name]
+    return dataclasses.replace(found, id=name, hop=hop, docs=anchor(name), fix=row.fix)

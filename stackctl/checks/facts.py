@@ -1,0 +1,227 @@
+"""Everything that doctor's checks look at, gathered once. Nothing is changed, and what is broken is kept as an error."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from stackctl import config, host, keys_file, names, planning, redact, runstate
+from stackctl.catalog import symptoms
+from stackctl.checks import lanes as found_lanes
+from stackctl.checks.endpoints import Endpoint, Lane
+from stackctl.errors import ConfigError, StackError
+from stackctl.hub.cache import cache_dir
+from stackctl.paths import StackPaths
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from stackctl.config import Flags, Loaded
+    from stackctl.host import Host
+    from stackctl.planning import Prepared
+    from stackctl.runstate import StackState
+
+__all__ = ["Endpoint", "Facts", "Lane", "gather"]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What was found; None where there is no such thing, with an error beside it where there should be.
+
+    `environ`, `home` and `cwd` are the user's. `state` is what the state file records, `running` whether a supervisor
+    lives. `logs` are the ends of the services' logs, of the run that is recorded. `secrets` are all keys that are known.
+    `began` is in seconds (monotonic).
+    """
+
+    environ: Mapping[str, str] = field(repr=False)
+    home: str
+    cwd: str
+    flags: Flags
+    static: bool
+    paths: StackPaths | None = None
+    paths_error: StackError | None = None
+    loaded: Loaded | None = None
+    load_error: StackError | None = None
+    prepared: Prepared | None = None
+    prepare_error: StackError | None = None
+    host: Host | None = None
+    state: StackState | None = None
+    state_error: StackError | None = None
+    running: bool = False
+    client_key: str | None = field(default=None, repr=False)
+    client_key_error: StackError | None = None
+    lanes: tuple[Lane, ...] = ()
+    logs: Mapping[str, str] = field(default_factory=dict, repr=False)
+    url_target: str | None = None
+    hand_config: Mapping[str, Any] | None = field(default=None, repr=False)
+    hand_file: str | None = None
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    began: float = 0.0
+
+    @property
+    def own(self) -> bool:
+        """Whether this is about a stack of stackctl's, and not about something made by hand."""
+        return self.url_target is None and self.hand_file is None
+
+    def clean(self, line: str) -> str:
+        """A line of a log or an answer without secrets and control characters."""
+        return redact.cleaner(self.secrets)(line)
+
+
+def gather(
+    flags: Flags,
+    *,
+    url: str | None = None,
+    litellm_config: str | None = None,
+    key: str | None = None,
+    environ: Mapping[str, str],
+    static: bool,
+) -> Facts:
+    """Look at everything side by side. Never raises for what is broken: that is what the checks are for.
+
+    `url` is any server, `litellm_config` a hand-written file of LiteLLM's; then no stack is looked at.
+    """
+    look = _Look(flags, environ, static=static, url=url, file=litellm_config, key=key)
+    threads = [threading.Thread(target=each, daemon=True) for each in look.steps()]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    return look.facts()
+
+
+class _Look:
+    """The looking itself: each step writes what it alone found."""
+
+    def __init__(
+        self,
+        flags: Flags,
+        environ: Mapping[str, str],
+        *,
+        static: bool,
+        url: str | None,
+        file: str | None,
+        key: str | None,
+    ) -> None:
+        self._found: dict[str, Any] = {
+            "environ": dict(environ),
+            "home": environ.get("HOME") or os.path.expanduser("~"),
+            "cwd": _cwd(),
+            "flags": flags,
+            "static": static,
+            "url_target": url,
+            "hand_file": file,
+            "began": time.monotonic(),
+        }
+        self._key = key
+        self._keys: dict[str, str] = {}  # of the processes that run, by variable
+        self._machine = threading.Event()
+
+    def steps(self) -> list[Callable[[], None]]:
+        if self._found["hand_file"] is not None:
+            return [self._host, self._hand]
+        if self._found["url_target"] is not None:
+            return [self._host]
+        return [self._host, self._configuration, self._recorded]
+
+    def _host(self) -> None:
+        try:
+            self._found["host"] = host.inspect(cache_dir())
+        except Exception:  # noqa: BLE001 - a machine that cannot be read is no reason to stop
+            self._found["host"] = None
+        finally:
+            self._machine.set()
+
+    def _configuration(self) -> None:
+        try:
+            loaded = config.load(self._found["flags"], self._found["environ"])
+        except StackError as error:
+            self._found["load_error"] = error
+            return
+        self._found["loaded"] = loaded
+        self._machine.wait()
+        if self._found["host"] is None:
+            return
+        try:
+            self._found["prepared"] = planning.decide(loaded, self._found["host"], ask=not self._found["static"])
+        except StackError as error:
+            self._found["prepare_error"] = error
+        except OSError as error:
+            self._found["prepare_error"] = StackError(f"{error.strerror}: {error.filename}")
+
+    def _recorded(self) -> None:
+        flags: Flags = self._found["flags"]
+        try:
+            paths = StackPaths(names.stack_name(flags.name, flags.config, self._found["environ"]))
+        except (StackError, OSError) as error:
+            self._found["paths_error"] = error if isinstance(error, StackError) else StackError(str(error))
+            return
+        self._found["paths"] = paths
+        try:
+            self._found["client_key"] = keys_file.read(paths)
+        except StackError as error:
+            self._found["client_key_error"] = error
+        try:
+            state = runstate.peek(paths)
+        except StackError as error:
+            self._found["state_error"] = error
+            state = None
+        self._found["state"] = state
+        self._found["running"] = state is not None and runstate.is_locked(paths) and runstate.running(state) is not None
+        for each in state.services if state is not None and self._found["running"] else []:
+            if each.pid is not None:
+                self._keys |= redact.secrets_by_name(each.pid)
+        self._found["logs"] = _logs(paths, state if self._found["running"] else None)
+
+    def _hand(self) -> None:
+        from stackctl.yamlfile import load_yaml
+
+        path = os.path.abspath(self._found["hand_file"])
+        try:
+            with open(path, "rb") as stream:
+                self._found["hand_config"] = load_yaml(path, stream.read(1 << 20))[0]
+        except ConfigError as error:
+            self._found["load_error"] = error
+        except OSError as error:
+            self._found["load_error"] = ConfigError(
+                f"cannot read {path}: {error.strerror}", remedy="name a file that you can read"
+            )
+
+    def facts(self) -> Facts:
+        """The facts, with the lanes that follow from them."""
+        found = self._found
+        environ = found["environ"]
+        secrets = {*redact.secrets_in(environ), *self._keys.values()}
+        secrets |= {each for each in (self._key, found.get("client_key")) if each}
+        found["secrets"] = frozenset(secrets)
+        found["lanes"] = found_lanes.build(Facts(**found), key=self._key, keys=self._keys)
+        return Facts(**found)
+
+
+def _cwd() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it was removed
+        return "/"
+
+
+def _logs(paths: StackPaths, state: StackState | None) -> dict[str, str]:
+    """The ends of the logs by service; of a run that goes on, only what it wrote itself."""
+    starts = {each.name: each.log_from for each in state.services} if state is not None else {}
+    found = {}
+    try:
+        files = sorted(os.listdir(paths.logs))
+    except OSError:
+        return {}
+    for file in files:
+        name, ending = os.path.splitext(file)
+        if ending != ".log":
+            continue
+        try:
+            found[name] = symptoms.tail(os.path.join(paths.logs, file), start=starts.get(name, 0))
+        except OSError:
+            continue
+    return found

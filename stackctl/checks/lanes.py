@@ -1,0 +1,107 @@
+"""From the facts to the lanes: a running stack's, a planned one's, an address's, a hand-written LiteLLM file's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stackctl.checks.endpoints import Endpoint, Lane
+from stackctl.config import EMBEDDED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from stackctl.checks.facts import Facts
+
+LITELLM = "http://127.0.0.1:4000"  # where LiteLLM listens when nobody says otherwise
+_CLIENT_KEYS = ("ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY", "LITELLM_MASTER_KEY", "OPENAI_API_KEY")
+
+
+def build(facts: Facts, *, key: str | None, keys: Mapping[str, str]) -> tuple[Lane, ...]:
+    """The lanes. `key` was given on the command line, `keys` are those of the running processes by variable."""
+    if facts.hand_file is not None:
+        return _hand(facts, key)
+    if facts.url_target is not None:
+        return _address(facts, key)
+    return _own(facts, keys)
+
+
+def _own(facts: Facts, keys: Mapping[str, str]) -> tuple[Lane, ...]:
+    """The lanes of our own stack: as planned, with the keys of the processes that run."""
+    if facts.prepared is None or facts.paths is None:
+        return ()
+    plan = facts.prepared.plan
+    engine, state = plan.engine, facts.state if facts.running else None
+    direct = not plan.gateway.argv
+    engine_key = facts.client_key if direct else keys.get("VLLM_API_KEY") or keys.get("STACKCTL_ENGINE_KEY")
+    if not engine.managed and engine.api_key:
+        engine_key = facts.environ.get(engine.api_key.removeprefix("env/")) or engine_key
+    window = state.client.window if state is not None and state.client is not None else engine.window
+    shared: dict[str, Any] = {
+        "served": engine.served,
+        "window": window,
+        "tool_parser": engine.tool_parser,
+        "reasoning_parser": engine.reasoning_parser,
+        "vision": engine.fit is not None and engine.fit.size.vision,
+        "embedded": engine.model == EMBEDDED,
+    }
+    behind = Endpoint(
+        "engine", engine.name, engine.url, engine.served,
+        key=None if engine_key == "none" else engine_key, managed=engine.managed, **shared,
+    )  # fmt: skip
+    front = Endpoint(
+        "gateway", plan.gateway.kind, plan.gateway.url, plan.client_model,
+        key=facts.client_key, managed=bool(plan.gateway.argv), **shared,
+    )  # fmt: skip
+    return (Lane("default", behind, front),)
+
+
+def client_key(environ: Mapping[str, str]) -> str | None:
+    """The key that a client in this shell would send."""
+    return next((environ[name] for name in _CLIENT_KEYS if environ.get(name)), None)
+
+
+def _address(facts: Facts, key: str | None) -> tuple[Lane, ...]:
+    """One server of unknown kind: it is asked what it is, unless nothing may be asked."""
+    from stackctl.checks import target
+
+    url = str(facts.url_target).rstrip("/").removesuffix("/v1")
+    key = key or client_key(facts.environ)
+    seen = target.Seen() if facts.static else target.look(url, key)
+    model = facts.flags.model or seen.model
+    end = Endpoint(
+        "engine" if seen.kind == "vllm" else "gateway", seen.kind or "server", url, model,
+        key=key, served=model, window=seen.window,
+    )  # fmt: skip
+    return (Lane(model or "default", end, None) if seen.kind == "vllm" else Lane(model or "default", None, end),)
+
+
+def _hand(facts: Facts, key: str | None) -> tuple[Lane, ...]:
+    """A lane for each model name of a hand-written LiteLLM file; the first deployment of a name counts."""
+    rows = (facts.hand_config or {}).get("model_list")
+    url = (facts.url_target or LITELLM).rstrip("/").removesuffix("/v1")
+    master = _secret(((facts.hand_config or {}).get("general_settings") or {}), "master_key", facts.environ)
+    found: dict[str, Lane] = {}
+    for row in rows if isinstance(rows, list) else []:
+        params = row.get("litellm_params") if isinstance(row, dict) else None
+        if not isinstance(params, dict) or not isinstance(row.get("model_name"), str) or row["model_name"] in found:
+            continue
+        name, model, base = row["model_name"], str(params.get("model", "")), params.get("api_base")
+        served = model.partition("/")[2] or model
+        behind = None
+        if isinstance(base, str):
+            at = base.rstrip("/").removesuffix("/v1")
+            behind = Endpoint("engine", name, at, served, key=_secret(params, "api_key", facts.environ), served=served)
+        front = Endpoint(
+            "gateway", name, url, name, key=key or master or client_key(facts.environ), served=served,
+            hosted=behind is None,
+        )  # fmt: skip
+        found[name] = Lane(name, behind, front)
+    return tuple(found.values())
+
+
+def _secret(values: Any, name: str, environ: Mapping[str, str]) -> str | None:
+    """A value of LiteLLM's file, looked up where it says os.environ/NAME; None where there is none."""
+    value = values.get(name) if isinstance(values, dict) else None
+    if not isinstance(value, str):
+        return None
+    return environ.get(value.removeprefix("os.environ/")) if value.startswith("os.environ/") else value

@@ -1,0 +1,46 @@
+"""What answers at an address that somebody named: vLLM, LiteLLM, or something else that speaks their protocols."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from stackctl import probe
+from stackctl.model import Probe
+
+_SECONDS = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """`kind` is `vllm`, `litellm`, `anthropic` or empty; `model` the first that it lists, `window` in tokens."""
+
+    kind: str = ""
+    model: str = ""
+    window: int | None = None
+
+
+def look(url: str, key: str | None) -> Seen:
+    """Ask the server at `url` what it is; nothing is known of one that does not answer."""
+    headers = {"Authorization": f"Bearer {key}", "x-api-key": key} if key else {}
+    models = probe.request(Probe(f"{url}/v1/models", headers=headers, timeout=_SECONDS))
+    if not models.status:
+        return Seen()
+    row = _first(models.json())
+    window = row.get("max_model_len")
+    name = str(row.get("id", ""))
+    if isinstance(window, int) or row.get("owned_by") == "vllm":
+        return Seen("vllm", name, window if isinstance(window, int) else None)
+    alive = probe.request(Probe(f"{url}/health/liveliness", timeout=_SECONDS))
+    if alive.ok and b"alive" in alive.body:
+        return Seen("litellm", name)
+    version = probe.request(Probe(f"{url}/version", timeout=_SECONDS)).json()
+    if isinstance(version, dict) and "version" in version:
+        return Seen("vllm", name)
+    return Seen("anthropic" if row.get("type") == "model" else "", name)
+
+
+def _first(answer: Any) -> dict[str, Any]:
+    rows = answer.get("data") if isinstance(answer, dict) else None
+    row = rows[0] if isinstance(rows, list) and rows else None
+    return row if isinstance(row, dict) else {}

@@ -1,0 +1,43 @@
+"""What a run of checks comes to: the one cause to begin with, in one sentence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stackctl.checks.check import Hop
+from stackctl.model import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stackctl.checks.facts import Facts
+    from stackctl.model import Finding
+
+_ORDER = {hop.value: at for at, hop in enumerate(Hop)}
+
+
+def culprit(findings: Sequence[Finding]) -> Finding | None:
+    """The failure to begin with: the first in the order of the hops; without one, the first warning."""
+    for status in (Status.FAIL, Status.WARN):
+        found = [each for each in findings if each.status is status]
+        if found:
+            return min(found, key=lambda each: _ORDER.get(each.hop, len(_ORDER)))
+    return None
+
+
+def sentence(findings: Sequence[Finding], facts: Facts) -> str:
+    """The verdict line."""
+    first = culprit(findings)
+    if first is None:
+        return _fine(facts)
+    if first.status is Status.WARN:
+        return f"works, but {first.cause}"
+    return first.cause
+
+
+def _fine(facts: Facts) -> str:
+    if facts.own and not facts.running:
+        return "nothing stands in the way of a start; the stack is not running"
+    if facts.static:
+        return "nothing wrong was found without asking anything (--static)"
+    return "everything works"

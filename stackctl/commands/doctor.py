@@ -1,0 +1,146 @@
+"""`stackctl doctor`: which part of the chain fails, why, how that is known, and what to type."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from stackctl.checks import facts as gathered
+from stackctl.checks import roster, runner, verdict
+from stackctl.checks.check import Hop
+from stackctl.errors import FAILED, ConfigError
+from stackctl.model import Status
+from stackctl.output import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stackctl.checks.facts import Facts
+    from stackctl.checks.runner import Ran
+    from stackctl.config import Flags
+    from stackctl.model import Finding
+
+BUDGET = 20.0  # seconds for all checks
+STATIC_BUDGET = 2.0
+_LITELLM = re.compile(rb"^[\"']?model_list[\"']?\s*:", re.MULTILINE)
+_MARKS = {Status.OK: "ok", Status.WARN: "warn", Status.FAIL: "FAIL", Status.SKIPPED: "-"}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to look at and how to show it. `url` is any server; `flags.config` may be a file of LiteLLM's own."""
+
+    flags: Flags
+    url: str | None = None
+    key_file: str | None = None
+    static: bool = False
+    strict: bool = False
+    verbose: bool = False
+
+
+def run(request: Request) -> Outcome:
+    """Run the checks. The exit code is 0 when all is fine, 1 for a failure (or a warning with `strict`).
+
+    Raises ConfigError (2) for what cannot be looked at.
+    """
+    facts = _facts(request)
+    ran = runner.run_all(roster.checks(facts), facts, budget=STATIC_BUDGET if facts.static else BUDGET)
+    findings = [finding for each in ran for finding in each.findings]
+    seconds = time.monotonic() - facts.began
+    bad = {Status.FAIL, Status.WARN} if request.strict else {Status.FAIL}
+    code = FAILED if any(each.status in bad for each in findings) else 0
+    said = verdict.sentence(findings, facts)
+    return Outcome(
+        code,
+        lines=[*_lines(ran, verbose=request.verbose), "", f"verdict: {said}"],
+        data={
+            "verdict": said,
+            "findings": [_as_data(each) for each in findings],
+            "seconds": round(seconds, 3),
+        },
+    )
+
+
+def _facts(request: Request) -> Facts:
+    hand = request.flags.config if request.flags.config and _is_litellm(request.flags.config) else None
+    return gathered.gather(
+        request.flags,
+        url=_address(request.url),
+        litellm_config=hand,
+        key=_key(request.key_file),
+        environ=os.environ,
+        static=request.static,
+    )
+
+
+def _is_litellm(path: str) -> bool:
+    """Whether a configuration file is LiteLLM's own: it has a `model_list`."""
+    try:
+        with open(path, "rb") as stream:
+            return _LITELLM.search(stream.read(1 << 20)) is not None
+    except OSError:
+        return False
+
+
+def _address(url: str | None) -> str | None:
+    from urllib.parse import urlsplit
+
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ConfigError(f"--url is not an http address: {url}", remedy="write it like  http://127.0.0.1:8000")
+    return url
+
+
+def _key(path: str | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        with open(path, encoding="utf-8") as stream:
+            key = stream.read(1024).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not text"
+        raise ConfigError(f"--key-file {path} cannot be read: {reason}", remedy="correct the path") from error
+    if not key or not key.isascii() or not key.isprintable():
+        raise ConfigError(f"--key-file {path} does not hold a key", remedy="it must hold the key alone, on one line")
+    return key
+
+
+def _lines(ran: Sequence[Ran], *, verbose: bool) -> list[str]:
+    """The report for people, hop by hop."""
+    lines: list[str] = []
+    for hop in Hop:
+        here = [each for each in ran if each.check.hop is hop]
+        if here:
+            lines += ["", str(hop), *(line for each in here for line in _shown(each, verbose=verbose))]
+    return lines[1:]
+
+
+def _shown(ran: Ran, *, verbose: bool) -> list[str]:
+    lines = []
+    for each in ran.findings:
+        lines.append(f"  {_MARKS[each.status]:<5}{each.id}{f': {each.cause}' if each.cause else ''}")
+        if each.status in {Status.FAIL, Status.WARN}:
+            lines += [f"         | {line}" for line in each.evidence]
+            lines += [f"         try: {each.remedy}"] if each.remedy else []
+            lines += [f"         see: docs/TROUBLESHOOTING.md#{each.docs}"] if each.docs else []
+    if verbose:
+        lines.append(f"         {ran.check.proves} ({ran.seconds:.2f} s)")
+    return lines
+
+
+def _as_data(each: Finding) -> dict[str, Any]:
+    return {
+        "id": each.id,
+        "status": each.status,
+        "hop": each.hop,
+        "cause": each.cause,
+        "evidence": list(each.evidence),
+        "remedy": each.remedy,
+        "docs": each.docs,
+        "fix": each.fix,
+    }
