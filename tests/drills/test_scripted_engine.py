@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
@@ -137,3 +137,29 @@ def test_a_taken_port_is_said_as_vllm_says_it(tmp_path: Path) -> None:
         second = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
     assert second.returncode == 1
     assert "OSError: [Errno 98] Address already in use" in second.stderr
+
+
+TOOLS = [
+    {"name": "weather", "description": "The weather", "input_schema": {"properties": {"city": {"type": "string"}}}}
+]
+ASKS_FOR_A_TOOL = {
+    "model": "scripted",
+    "max_tokens": 64,
+    "tools": TOOLS,
+    "messages": [{"role": "user", "content": "What is the weather in Bern?"}],
+}
+
+
+def test_a_running_engine_can_be_made_ill_and_well_again(tmp_path: Path) -> None:
+    with engine(tmp_path, "--fake-control", "--fake-competent", "--enable-auto-tool-choice", "--tool-call-parser", "x") as (_, url):  # fmt: skip
+
+        def answer(*faults: str) -> dict[str, Any]:
+            assert stack.ask(f"{url}/fake/faults", {"faults": faults}).status == 200
+            content = stack.ask(f"{url}/v1/messages", ASKS_FOR_A_TOOL).json["content"][0]
+            assert isinstance(content, dict)
+            return content
+
+        assert answer()["input"] == {"city": "Bern"}
+        assert answer("tools=xml")["text"].startswith("<tool_call>\n<function=weather>")
+        assert answer("tools=none")["type"] == "text"
+        assert answer()["type"] == "tool_use"

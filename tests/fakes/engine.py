@@ -17,6 +17,9 @@ flags are appended, and those that matter here are obeyed, the others ignored.
         serial                one message at a time: the others wait
         mute                  /health is fine, and no request is ever answered
         refuse                every message is answered with a 500
+        and those of an engine that runs and is wrong: tests/fakes/ill.py
+    --fake-competent      what no turn of the script answers, a model answers that can use tools (tests/fakes/competent.py)
+    --fake-control        POST /fake/faults {"faults": [NAME, ...]} sets the faults of a running engine anew
 
 Like vLLM's: EngineCore and Worker are in the leader's process group and session and rewrite their argv; they survive a
 killed leader; tokens go through both, so that a frozen one hangs requests while /health stays 200; a dead EngineCore turns
@@ -40,8 +43,8 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from tests.fakes import startup_log, wire
-from tests.fakes.script import Json, Request, Script, tokens
+from tests.fakes import competent, ill, startup_log, wire
+from tests.fakes.script import DEFAULT, Json, Request, Script, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,6 +52,11 @@ if TYPE_CHECKING:
 _BLOCK = 16  # tokens of a block of vLLM's prefix cache
 _DEATH_NOTICE = 3.0  # seconds between a dead EngineCore and the leader's exit
 _PATIENCE = 2.0  # seconds that a leader told to stop waits for EngineCore
+
+
+def as_faults(names: list[str]) -> dict[str, str]:
+    """`name` or `name=value` each."""
+    return dict(each.partition("=")[::2] for each in names)
 
 
 class Flags:
@@ -64,7 +72,7 @@ class Flags:
                 self.values.setdefault(name, []).extend([value] if equals else [])
             else:
                 self.values[name].append(word)
-        self.faults = dict(each.partition("=")[::2] for each in self._faults())
+        self.faults = as_faults(self._faults())
 
     def _faults(self) -> list[str]:
         given = os.environ.get("FAKE_ENGINE_FAULTS", "")
@@ -81,13 +89,14 @@ class Flags:
     @property
     def window(self) -> int:
         """Tokens; `auto` and the like are 32768."""
-        given = self.get("max-model-len", "")
+        given = self.faults.get("window") or self.get("max-model-len", "")
         return int(given) if given.isdecimal() else 32768
 
     @property
     def names(self) -> list[str]:
         """The names that the model is served under."""
-        return self.values.get("served-model-name") or [self.model]
+        other = self.faults.get("names")
+        return other.split("+") if other else self.values.get("served-model-name") or [self.model]
 
     @property
     def model(self) -> str:
@@ -207,9 +216,16 @@ class Engine:
                     (i for i, (a, b) in enumerate(zip(old, prompt, strict=False)) if a != b), min(len(old), len(prompt))
                 )
                 best = max(best, min(same, len(prompt) - 1) // _BLOCK * _BLOCK)
-            self._prompts = [*self._prompts[-50:], prompt]
+            self._prompts = [] if "no-cache" in self.flags.faults else [*self._prompts[-50:], prompt]
         self.count(queries=len(prompt), hits=best)
         return best
+
+    def turn_for(self, request: Request) -> Json:
+        """What is answered: a turn of the script, or what a model that can use tools says by itself."""
+        turn = self.script.choose(request)
+        if turn is DEFAULT and self.flags.has("fake-competent"):
+            return competent.turn(request, thinks=self.flags.has("reasoning-parser"))
+        return turn
 
     def step(self) -> None:
         """One token through EngineCore and Worker."""
@@ -284,9 +300,11 @@ class Handler(BaseHTTPRequestHandler):
             body = json.loads(raw) if raw else {}
         except ValueError:
             body = {}
-        key = os.environ.get("VLLM_API_KEY") or engine.flags.get("api-key", "")
-        sent = self.headers.get("authorization", "")
-        authorized = not key or hmac.compare_digest(sent.encode(), f"Bearer {key}".encode())
+        if path == "/fake/faults" and engine.flags.has("fake-control"):
+            engine.flags.faults = as_faults(body["faults"])
+            self._json(200, {"faults": body["faults"]})
+            return
+        authorized = self._authorized()
         shown = {
             name.lower(): "<redacted>" if name.lower() in {"authorization", "x-api-key"} else value
             for name, value in self.headers.items()
@@ -296,6 +314,8 @@ class Handler(BaseHTTPRequestHandler):
                 {"method": self.command, "path": path, "headers": shown, "authorized": authorized, "body": body}
             )
         time.sleep(max(0.0, engine.answers_from - time.monotonic()))
+        if self._elsewhere():
+            return
         if path.startswith("/v1") and not authorized:
             self._json(401, {"error": "Unauthorized"})
             return
@@ -314,12 +334,35 @@ class Handler(BaseHTTPRequestHandler):
                 400, {"error": {"message": f"1 validation errors: {error!r}", "type": "Bad Request", "code": 400}}
             )
 
+    def _authorized(self) -> bool:
+        flags = self.engine.flags
+        key = os.environ.get("VLLM_API_KEY") or flags.get("api-key", "")
+        sent = self.headers.get("authorization", "")
+        asked = flags.faults.get("key")
+        return asked != "reject" and (
+            asked == "open" or not key or hmac.compare_digest(sent.encode(), f"Bearer {key}".encode())
+        )
+
+    def _elsewhere(self) -> bool:
+        """Whether this is no engine at all, and has answered."""
+        faults = self.engine.flags.faults
+        if "page" in faults:
+            self._send(200, ill.PAGE, "text/html")
+        elif "redirect" in faults:
+            self.send_response(308)
+            self.send_header("location", "https://login.example.invalid/")
+            self.send_header("content-length", "0")
+            self.end_headers()
+        return bool(faults.keys() & {"page", "redirect"})
+
     def _get(self, path: str, _: Json) -> None:
         engine, flags = self.engine, self.engine.flags
         if path == "/health":
-            self._send(503 if engine.dead else 200, b"", "text/plain")
+            self._send(503 if engine.dead else int(flags.faults.get("health", 200)), b"", "text/plain")
         elif path == "/version":
-            self._json(200, {"version": "0.32.0"})
+            self._json(200, {"version": flags.faults.get("version", "0.32.0")})
+        elif path == "/metrics" and "metrics" in flags.faults:
+            self._json(404, {"detail": "Not Found"})
         elif path == "/ping":
             self._send(200, b"", "text/plain")
         elif path == "/load":
@@ -338,8 +381,15 @@ class Handler(BaseHTTPRequestHandler):
             text = body["prompt"] if "prompt" in body else Request(path, body).prompt
             ids = [hash(each) % 49152 for each in tokens(text)]
             self._json(200, {"count": len(ids), "max_model_len": self.engine.flags.window, "tokens": ids})
+        elif path.startswith("/v1/messages") and "no-messages" in self.engine.flags.faults:
+            self._json(404, {"detail": "Not Found"})
         elif path == "/v1/messages/count_tokens":
+            if self.engine.flags.faults.get("count") == "404":
+                self._json(404, {"detail": "Not Found"})
+                return
             count = len(self._check_model(path, body).tokens)
+            if self.engine.flags.faults.get("count") == "guess":
+                count //= 3
             self._json(200, {"input_tokens": count, "context_management": {"original_input_tokens": count}})
         elif path in _WHOLE:
             self._generate(path, body)
@@ -396,7 +446,9 @@ class Handler(BaseHTTPRequestHandler):
         if (
             request.tools
             and body.get("tool_choice") not in ("none", {"type": "none"})
-            and not (flags.has("enable-auto-tool-choice") and flags.has("tool-call-parser"))
+            and not (
+                flags.has("enable-auto-tool-choice") and flags.has("tool-call-parser") and "no-auto" not in flags.faults
+            )
         ):
             raise Refused(
                 400,
@@ -405,22 +457,28 @@ class Handler(BaseHTTPRequestHandler):
             )
         return min(asked or window, window - used)
 
+    def _ill(self, request: Request) -> None:
+        """What keeps the engine from answering: raises how it is refused; does not return while the engine is mute."""
+        engine, faults = self.engine, self.engine.flags.faults
+        refused = ill.refusal(request, faults, engine.counters["running"])
+        if refused is None and engine.dead:
+            words = "EngineCore encountered an issue. See stack trace (above) for the root cause."
+            refused = (500, "InternalServerError", words)
+        if refused is None and "refuse" in faults:
+            refused = (500, "InternalServerError", "the scripted engine was told to refuse")
+        if refused is not None:
+            raise Refused(*refused)
+        while "mute" in engine.flags.faults:
+            time.sleep(0.1)
+
     def _generate(self, path: str, body: Json) -> None:
         engine, flags = self.engine, self.engine.flags
         request = self._check_model(path, body)
         limit = self._limit(request)
-        if engine.dead:
-            raise Refused(
-                500,
-                "InternalServerError",
-                "EngineCore encountered an issue. See stack trace (above) for the root cause.",
-            )
-        if "refuse" in flags.faults:
-            raise Refused(500, "InternalServerError", "the scripted engine was told to refuse")
-        while "mute" in flags.faults:
-            time.sleep(3600)
-        turn = engine.script.choose(request)
-        blocks, output, cut = wire.shorten(turn["reply"], limit)
+        self._ill(request)
+        turn = engine.turn_for(request)
+        blocks, output, cut = wire.shorten(ill.reply(turn["reply"], request, flags.faults), limit)
+        time.sleep(float(flags.faults.get("slow", 0)))
         for block in blocks:
             if "status" in block:
                 kind = block.get("type", "InternalServerError")
@@ -429,6 +487,7 @@ class Handler(BaseHTTPRequestHandler):
         usage = wire.Usage(len(request.tokens), output)
         if flags.has("enable-prompt-tokens-details"):
             usage.cached, usage.created = hit, len(request.tokens) // _BLOCK * _BLOCK - hit
+        usage = ill.usage(usage, flags.faults)
         model = body["model"]
         engine.count(running=1)
         made = 0
@@ -442,8 +501,9 @@ class Handler(BaseHTTPRequestHandler):
         if "serial" in flags.faults:
             engine.turn.acquire()
         try:
-            if body.get("stream") and path in _STREAM:
-                self._stream(_STREAM[path](model, blocks, usage, cut), turn.get("pace", 0.0), step)
+            if body.get("stream") and path in _STREAM and "plain" not in flags.faults:
+                events = ill.events(_STREAM[path](model, blocks, usage, cut), flags.faults)
+                self._stream(events, turn.get("pace", 0.0), step)
             else:
                 for block in blocks:
                     self._pause(block)
@@ -451,6 +511,10 @@ class Handler(BaseHTTPRequestHandler):
                     step()
                 self._json(200, _WHOLE[path](model, blocks, usage, cut))
             engine.count(generated=max(0, output - made), prompt=0 if made else len(request.tokens), success=1)
+        except (BrokenPipeError, ConnectionResetError):
+            while "deaf" in flags.faults:
+                time.sleep(0.1)
+            raise
         finally:
             if "serial" in flags.faults:
                 engine.turn.release()

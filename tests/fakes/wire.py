@@ -72,7 +72,9 @@ def shorten(blocks: list[Json], limit: int) -> tuple[list[Json], int, bool]:
 
 
 def _arguments(block: Json) -> str:
-    """A tool call's arguments as JSON; `"input": null` stands for a model that wrote none."""
+    """A tool call's arguments as JSON; `"input": null` stands for a model that wrote none, `raw` for what is not quite JSON."""
+    if "raw" in block:
+        return str(block["raw"])
     return "" if block.get("input") is None else json.dumps(block["input"])
 
 
