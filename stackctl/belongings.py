@@ -14,7 +14,7 @@ import re
 import shutil
 import stat
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from stackctl import files, names, paths, runstate, units
@@ -22,7 +22,7 @@ from stackctl.embedded import embedded_dir
 from stackctl.errors import ConfigError
 from stackctl.hub import fetched
 from stackctl.paths import StackPaths
-from stackctl.toolchain import builds, marker
+from stackctl.toolchain import builds, chosen, marker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,6 +32,8 @@ OLD = 30 * DAY  # for logs and corrupt state files of stacks that do not run
 STALE = 90 * DAY  # for compilation caches: one is made again in minutes, but also missed for minutes
 _HALF = 1 * DAY  # for files that were being written when their process died
 _PARTIAL = ".partial"
+_PREVIOUS = "environment before upgrade"
+_WHOLE = {"environment", "embedded model", _PREVIOUS}  # directories that count only as long as they are whole
 # Names that toolchain/locate.py and embedded.py give: only their locks are ours.
 _MADE = re.compile(r"(?:(?:engine|gateway)-.+-[0-9a-f]{12}-py\d+\.\d+|SmolLM2-135M-Instruct-[0-9a-f]{12})")
 
@@ -112,13 +114,17 @@ def _lock_of(root: str) -> str:
 
 
 def outdated() -> list[Belonging]:
-    """The environments and models that this version of stackctl would not use."""
+    """The environments and models that are not in use and that this version of stackctl would not use either.
+
+    What `upgrade --back` would return to is among them, under a name of its own.
+    """
     wanted = {builds.lock_digest(each) for each in builds.BUILDS}
+    now, before = chosen.in_use()
     current = os.path.basename(embedded_dir())
     return [
-        each
+        replace(each, what=_PREVIOUS) if each.path in before else each
         for each in environments()
-        if (each.what == "environment" and _lock_of(each.path) not in wanted)
+        if (each.what == "environment" and _lock_of(each.path) not in wanted and each.path not in now)
         or (each.what == "embedded model" and os.path.basename(each.path) != current)
     ]
 
@@ -243,9 +249,11 @@ def _used(path: str) -> float:
 
 
 def rest() -> list[Belonging]:
-    """Trusted hashes, the record of fetched models, and the settings made for clients of stacks on other machines."""
+    """Trusted hashes, records of fetched models and chosen environments, settings for clients of stacks elsewhere."""
     clients = os.path.join(paths.home(), "clients")  # commands/env.py
-    return [of("record", each) for each in (paths.trust_file(), paths.models_file(), clients) if os.path.lexists(each)]
+    chosen_ones = paths.environments_file()
+    found = (paths.trust_file(), paths.models_file(), paths.trial_file(), chosen_ones, f"{chosen_ones}.lock", clients)
+    return [of("record", each) for each in found if os.path.lexists(each)]
 
 
 def hub_models() -> list[Belonging]:
@@ -282,7 +290,7 @@ def remove(things: Sequence[Belonging]) -> list[str]:
 def _remove(each: Belonging) -> str:
     if not os.path.lexists(each.path):
         return ""
-    if each.what in {"environment", "embedded model"} and (using := users(each.path)):
+    if each.what in _WHOLE and (using := users(each.path)):
         return f"in use by {', '.join(map(str, using[:5]))}"
     with _held(each.lock) as free:
         if not free:
@@ -299,7 +307,7 @@ def _remove(each: Belonging) -> str:
 
 
 def _hidden(each: Belonging) -> str:
-    if each.what not in {"environment", "embedded model"}:
+    if each.what not in _WHOLE:
         return each.path
     directory, name = os.path.split(each.path)
     aside = os.path.join(directory, f".{name}.{os.getpid()}{_PARTIAL}")

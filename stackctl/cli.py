@@ -355,6 +355,24 @@ def gc(
 
 
 @app.command()
+def upgrade(
+    *,
+    config: ConfigOption = None,
+    name: NameOption = None,
+    back: Annotated[bool, typer.Option("--back", help="Return to the environments that were in use before.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")] = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Make this version's environments beside the old ones, prove them with a real token, and switch."""
+    from stackctl.commands import upgrade as command
+
+    flags = _flags(config, name, None, None)
+    _end(lambda: command.run(flags, back=back, dry_run=dry_run, yes=yes), debug=debug, as_json=as_json)
+
+
+@app.command()
 def uninstall(
     *,
     models: Annotated[

@@ -56,6 +56,16 @@ def trust_file() -> str:
     return os.path.join(home(), "trusted.json")
 
 
+def environments_file() -> str:
+    """Which managed environment is in use, and which was before (`stackctl upgrade`)."""
+    return os.path.join(home(), "environments.json")
+
+
+def trial_file() -> str:
+    """The configuration of the stack that proves new environments, as long as there is anything of it."""
+    return os.path.join(home(), "upgrade-trial.yaml")
+
+
 def models_file() -> str:
     """Which models of the hub's cache stackctl fetched."""
     return os.path.join(home(), "models.json")

@@ -16,10 +16,13 @@ from stackctl.model import ClientFacts, ServiceKind
 from stackctl.paths import StackPaths
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stackctl.catalog.families import Family
     from stackctl.config import Flags, Loaded
     from stackctl.host import Host
     from stackctl.plan import Plan
+    from stackctl.toolchain import Toolchain
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +42,21 @@ def prepare(flags: Flags) -> Prepared:
     return decide(loaded, host.inspect(cache_dir()))
 
 
-def decide(loaded: Loaded, machine: Host, *, ask: bool = True) -> Prepared:
-    """Make the plan for a configuration that has been read; without `ask`, an engine elsewhere is not asked anything."""
+def decide(
+    loaded: Loaded, machine: Host, *, ask: bool = True, find: Callable[..., Toolchain] = toolchain.locate
+) -> Prepared:
+    """Make the plan for a configuration that has been read.
+
+    Without `ask`, an engine elsewhere is not asked anything; `find` says where a service's program is.
+    """
     paths = StackPaths(loaded.config.name)
     chosen = ports.choose(loaded, paths)
     engine, gateway = loaded.engine, loaded.config.gateway
     engine_tool = gateway_tool = None
     if engine.url is None and engine.command is None:
-        engine_tool = toolchain.locate(
-            ServiceKind.ENGINE, configured_python=engine.python, accelerator=machine.accelerator
-        )
+        engine_tool = find(ServiceKind.ENGINE, configured_python=engine.python, accelerator=machine.accelerator)
     if gateway.kind != "direct":
-        gateway_tool = toolchain.locate(
-            ServiceKind.GATEWAY, configured_python=gateway.python, accelerator=machine.accelerator
-        )
+        gateway_tool = find(ServiceKind.GATEWAY, configured_python=gateway.python, accelerator=machine.accelerator)
     given = plan.Inputs(
         loaded=loaded,
         host=machine,

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from stackctl import belongings, files, output, paths, runstate
+from stackctl.commands import upgrade
 from stackctl.errors import ConfigError, StackError
 from stackctl.output import Outcome
 
@@ -33,6 +34,8 @@ def garbage(now: float) -> list[Belonging]:
     unused = [each for each in belongings.outdated() if not belongings.users(each.path)]
     stacks = belongings.stacks()
     dead = [each for each in belongings.halves() if not belongings.at_work(each)]
+    if left := upgrade.trial_left():
+        dead.append(belongings.of("trial of an upgrade", left))
     found = [*unused, *dead, *(each for stack in stacks for each in belongings.old_of_stack(stack, now))]
     if not any(runstate.is_locked(stack) for stack in stacks):
         found += belongings.stale_caches(now)

@@ -57,7 +57,7 @@ def run(flags: Flags, *, detach: bool, dry_run: bool, yes: bool, as_json: bool) 
 
         rendered = render.render(prepared.plan)
         return Outcome(stdout=show.shown(prepared, rendered), data=show.as_data(prepared, rendered))
-    _end_on_signals()
+    end_on_signals()
     already = _already_running(prepared, as_json=as_json)
     if already is not None:
         return already
@@ -66,9 +66,9 @@ def run(flags: Flags, *, detach: bool, dry_run: bool, yes: bool, as_json: bool) 
 
 def start_detached(flags: Flags, *, yes: bool) -> ClientFacts:
     """Start the stack in the background for another command; return what a client must know. Raises as `run` does."""
-    _end_on_signals()
+    end_on_signals()
     prepared = _made_ready(planning.prepare(flags), flags, yes=yes)
-    order = _order(prepared)
+    order = order_of(prepared)
     found: list[ClientFacts] = []
     narrator = starting.Narrator(order.specs, found.append)
     try:
@@ -87,7 +87,7 @@ def _made_ready(prepared: Prepared, flags: Flags, *, yes: bool) -> Prepared:
     render.render(prepared.plan)  # a spoiled template is found now, and not after a download
     fail_on(preflight.run(prepared))
     prepared = _installed(prepared, yes=yes)
-    _fetch_model(prepared)
+    fetch_model(prepared)
     return _measured(prepared)
 
 
@@ -106,7 +106,7 @@ def _measured(prepared: Prepared) -> Prepared:
     return again
 
 
-def _end_on_signals() -> None:
+def end_on_signals() -> None:
     """Until the supervisor takes over, TERM and HUP unwind like Ctrl-C does: installers and downloads are ended."""
 
     def unwind(signum: int, _frame: object) -> None:
@@ -173,6 +173,11 @@ def _greet(prepared: Prepared) -> None:
         )
     for each in plan.notes:
         output.warn(each)
+    for tool in (plan.engine.toolchain, plan.gateway.toolchain):
+        if tool is not None and (newer := toolchain.waiting(tool)):
+            output.note(
+                f"stackctl: {newer}, tested with this version, waits (you run {tool.version}): stackctl upgrade"
+            )
 
 
 def _installed(prepared: Prepared, *, yes: bool) -> Prepared:
@@ -204,7 +209,7 @@ def _progress(who: str) -> Callable[[str], None]:
     return lambda text: output.step(who, text, time.monotonic() - began)
 
 
-def _fetch_model(prepared: Prepared) -> None:
+def fetch_model(prepared: Prepared) -> None:
     """Have the model on disk before anything starts: the engine itself runs offline."""
     engine, config = prepared.plan.engine, prepared.loaded.engine
     if not engine.managed or config.command:
@@ -241,7 +246,7 @@ def fail_on(found: Iterable[Finding]) -> None:
 def _start(prepared: Prepared, *, detach: bool, as_json: bool) -> Outcome:
     """Hand the services to a supervisor, which writes files once it holds the stack's lock."""
     plan, paths = prepared.plan, prepared.paths
-    order = _order(prepared)
+    order = order_of(prepared)
 
     def ready(client: ClientFacts) -> None:
         if client.window and client.window < AGENT_WINDOW and plan.engine.model != EMBEDDED:
@@ -275,7 +280,8 @@ def _start(prepared: Prepared, *, detach: bool, as_json: bool) -> Outcome:
     return Outcome(code, quiet=True)
 
 
-def _order(prepared: Prepared) -> Order:
+def order_of(prepared: Prepared) -> Order:
+    """What a supervisor is to run; the directories and keys that it needs are made."""
     plan, paths = prepared.plan, prepared.paths
     preflight.make_directories(prepared)
     made = keys.make(paths, asks=plan.engine.managed, remote=remote.api_key(prepared.loaded.engine))

@@ -6,13 +6,11 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from stackctl import paths
 from stackctl.errors import ConfigError
 from stackctl.model import ServiceKind
-from stackctl.toolchain.builds import Build, build_for, lock_digest
+from stackctl.toolchain.builds import build_for
+from stackctl.toolchain.chosen import current
 from stackctl.toolchain.installed import distributions, site_directories
-from stackctl.toolchain.interpreter import choose
-from stackctl.toolchain.marker import is_complete
 from stackctl.toolchain.types import Source, Toolchain
 
 if TYPE_CHECKING:
@@ -29,28 +27,7 @@ def locate(kind: ServiceKind, *, configured_python: str | None, accelerator: str
     own = _look(kind, sys.executable, "own", accelerator)
     if own is not None and _suits(own, accelerator):
         return own
-    return managed(build_for(kind, accelerator))
-
-
-def managed(build: Build) -> Toolchain:
-    """The managed environment of a build, installed or not."""
-    python = choose()
-    root = environment_path(build, python.minor)
-    return Toolchain(
-        kind=build.kind,
-        python=os.path.join(root, "bin", "python"),
-        package=build.package,
-        version=build.version,
-        source="managed",
-        installed=is_complete(root, lock_digest(build)),
-        site_packages=(os.path.join(root, "lib", f"python{python.minor}", "site-packages"),),
-    )
-
-
-def environment_path(build: Build, minor: str) -> str:
-    """Where a build's environment lives: another lock or interpreter is another environment."""
-    name = f"{build.kind}-{build.package}-{build.version}-{lock_digest(build)[:12]}-py{minor}"
-    return os.path.join(paths.envs_dir(), name)
+    return current(build_for(kind, accelerator))
 
 
 def _configured(kind: ServiceKind, python: str, accelerator: str) -> Toolchain:

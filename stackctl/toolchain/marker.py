@@ -17,11 +17,16 @@ def write(root: str, lock: str, **facts: Any) -> None:
         os.fsync(stream.fileno())
 
 
-def is_complete(root: str, lock: str) -> bool:
-    """Whether `root` was made whole from this lock; an unreadable marker counts as none."""
+def read(root: str) -> dict[str, str]:
+    """What the marker of `root` says, as texts; nothing when it has none that can be read."""
     try:
         with open(os.path.join(root, NAME), encoding="utf-8") as stream:
             found = json.load(stream)
     except (OSError, ValueError):
-        return False
-    return isinstance(found, dict) and found.get("lock") == lock
+        return {}
+    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
+
+
+def is_complete(root: str, lock: str) -> bool:
+    """Whether `root` was made whole from this lock; an unreadable marker counts as none."""
+    return read(root).get("lock") == lock

@@ -106,7 +106,7 @@ def test_an_engine_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.Mo
     home, file = write(tmp_path, stack.scripted_config(tmp_path, faults=["hang"]))
     monkeypatch.setenv("STACKCTL_HOME", str(home))
     monkeypatch.setenv("HOME", str(tmp_path))
-    order = up._order(planning.prepare(Flags(config=str(file))))
+    order = up.order_of(planning.prepare(Flags(config=str(file))))
     engine, gateway = order.specs
     order = dataclasses.replace(order, specs=(dataclasses.replace(engine, start_timeout=2.0), gateway))
     narrator = starting.Narrator(order.specs, lambda _: None)

@@ -42,10 +42,14 @@ class Home:
             **extra,
         }
 
+    def argv(self, *words: str | Path) -> list[str]:
+        """A command line of stackctl."""
+        return [str(STACKCTL), *map(str, words)]
+
     def run(self, *words: str | Path, expect: int = 0, **extra: str) -> subprocess.CompletedProcess[str]:
         """A command, and the exit code that it must have."""
         done = subprocess.run(
-            [STACKCTL, *map(str, words)], env=self.environment(**extra), cwd=self.root, stdin=subprocess.DEVNULL,
+            self.argv(*words), env=self.environment(**extra), cwd=self.root, stdin=subprocess.DEVNULL,
             capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         assert done.returncode == expect, (done.returncode, done.stderr, done.stdout)
@@ -92,7 +96,7 @@ class Home:
         for name in self.started:
             if (self.state / "stacks" / name).is_dir():
                 subprocess.run(
-                    [STACKCTL, "down", "--name", name], env=self.environment(), cwd=self.root, timeout=60, check=False,
+                    self.argv("down", "--name", name), env=self.environment(), cwd=self.root, timeout=60, check=False,
                     stdin=subprocess.DEVNULL, capture_output=True,
                 )  # fmt: skip
 

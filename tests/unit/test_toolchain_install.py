@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import http.server
 import json
 import os
@@ -12,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,8 +20,9 @@ from stackctl.errors import PreflightError, StackError
 from stackctl.model import ServiceKind
 from stackctl.toolchain import atomic, builds, marker
 from stackctl.toolchain.builds import Build
-from stackctl.toolchain.locate import managed
+from stackctl.toolchain.environment import managed
 from stackctl.toolchain.progress import Narrator
+from tests.fakes.wheels import wheel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,27 +42,6 @@ def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-
-
-def wheel(root: Path, name: str, version: str, files: dict[str, str]) -> str:
-    """Make a wheel in `root`/wheels; return its sha256."""
-    (root / "wheels").mkdir(exist_ok=True)
-    path = root / "wheels" / f"{name}-{version}-py3-none-any.whl"
-    info = f"{name}-{version}.dist-info"
-    content = {
-        **files,
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{info}/entry_points.txt": f"[console_scripts]\n{name} = {name}:main\n",
-    }
-    record = "".join(
-        f"{each},sha256={base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b'=').decode()},{len(text)}\n"
-        for each, text in content.items()
-    )
-    with zipfile.ZipFile(path, "w") as archive:
-        for each, text in {**content, f"{info}/RECORD": f"{record}{info}/RECORD,,\n"}.items():
-            archive.writestr(each, text)
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @pytest.fixture
