@@ -21,7 +21,15 @@ CONFIG_FILE = "litellm_config.yaml"
 AUTH_FILE = "stackctl_auth.py"
 TEMPLATE = "litellm_config.yaml.j2"
 AUTH = "stackctl_auth.user_api_key_auth"
-LIMITS = "stackctl_auth.limits"
+CALLBACKS = {
+    "stackctl_auth.limits": "long answers would be refused",
+    "stackctl_content.content": "a picture would end a conversation with a text model",
+}
+_COPIED = {  # programs of the gateway's, which LiteLLM imports by these names
+    AUTH_FILE: "gateway_auth.py",
+    "stackctl_content.py": "gateway_content.py",
+    "stackctl_blocks.py": "gateway_blocks.py",
+}
 
 
 def render(plan: Plan) -> tuple[RenderedFile, ...]:
@@ -31,8 +39,9 @@ def render(plan: Plan) -> tuple[RenderedFile, ...]:
     template, where = _template()
     text = _fill(template, where, plan)
     _check(text, where, plan)
-    auth = resources.files("stackctl").joinpath("gateway_auth.py").read_text(encoding="utf-8")
-    return RenderedFile(CONFIG_FILE, text), RenderedFile(AUTH_FILE, auth)
+    package = resources.files("stackctl")
+    copied = [RenderedFile(name, package.joinpath(own).read_text(encoding="utf-8")) for name, own in _COPIED.items()]
+    return RenderedFile(CONFIG_FILE, text), *copied
 
 
 def override() -> str | None:
@@ -120,10 +129,10 @@ def _check(text: str, where: str, plan: Plan) -> None:
             "the template drops general_settings.custom_auth: anybody's key would be the admin's", remedy=fix
         )
     settings = data.get("litellm_settings")
-    if LIMITS not in (settings.get("callbacks") or [] if isinstance(settings, dict) else []):
-        raise ConfigError(
-            f"the template drops litellm_settings.callbacks: [{LIMITS}]: long answers would be refused", remedy=fix
-        )
+    callbacks = settings.get("callbacks") or [] if isinstance(settings, dict) else []
+    for name, without in CALLBACKS.items():
+        if name not in callbacks:
+            raise ConfigError(f"the template drops litellm_settings.callbacks: [{name}]: {without}", remedy=fix)
     for name, params in found:
         key = params.get("api_key")
         if key is not None and not str(key).startswith("os.environ/"):

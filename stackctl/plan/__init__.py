@@ -130,6 +130,7 @@ def _managed(given: Inputs, facts: list[Fact], notes: list[str]) -> EnginePlan:
         tool_parser=flags.get("tool-call-parser"),
         reasoning_parser=flags.get("reasoning-parser"),
         fit=fitted,
+        vision=False if model == EMBEDDED else given.size.vision if given.size else None,
     )
 
 

@@ -58,7 +58,10 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class EnginePlan:
-    """The engine as it will run (`argv`) or as it was found (`argv` empty). `window` in tokens, None until it says."""
+    """The engine as it will run (`argv`) or as it was found (`argv` empty). `window` in tokens, None until it says.
+
+    `vision` says whether the model reads pictures; None where nobody has said so.
+    """
 
     name: str
     model: str
@@ -74,6 +77,7 @@ class EnginePlan:
     speaks_messages: bool = True
     api_key: str | None = None
     fit: Fit | None = None
+    vision: bool | None = None
 
     @property
     def managed(self) -> bool:
@@ -127,7 +131,8 @@ class Plan:
             "max_output_tokens": self.output_limit,
             # with it LiteLLM turns adaptive thinking into a budget, which vLLM refuses without a reasoning parser
             "supports_reasoning": engine.reasoning_parser is not None,
-            "supports_vision": engine.fit is not None and engine.fit.size.vision,
+            "supports_vision": engine.vision,
+            "native": engine.managed,  # it is vLLM: no PDFs, and no tools of a provider's servers
             "supports_function_calling": True,
         }
         openai = {"model": f"hosted_vllm/{engine.served}", "api_base": f"{engine.url}/v1", "api_key": ENGINE_KEY}

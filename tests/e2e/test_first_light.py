@@ -187,7 +187,8 @@ def test_down_leaves_nothing(running: Running) -> None:
         if path.is_file()
     }
     assert left == {
-        "client.key", "gateway/.rendered.json", "gateway/litellm_config.yaml", "gateway/stackctl_auth.py", "lock",
+        "client.key", "gateway/.rendered.json", "gateway/litellm_config.yaml", "gateway/stackctl_auth.py", "gateway/stackctl_blocks.py",
+        "gateway/stackctl_content.py", "lock",
         "logs/engine.log", "logs/gateway.log", "logs/supervisor.log", "ports.json",
     }  # fmt: skip
     assert stackctl(running.home, "down").returncode == 4
