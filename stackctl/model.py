@@ -100,10 +100,30 @@ class ProcessSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class RouteFacts:
+    """One route beside the default: `name` as configured (`opus`, or a model name), `model` as clients ask for it.
+
+    `served` is what really answers; `engine` is the engine's name, empty for a hosted model. `window` and `output_limit`
+    are in tokens, None when they are not known. `vision` says whether it takes images. `problem` is why a hosted one gave
+    no token when the stack was proved, empty when it did.
+    """
+
+    name: str
+    model: str
+    served: str
+    engine: str = ""
+    window: int | None = None
+    output_limit: int | None = None
+    vision: bool = False
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ClientFacts:
     """What a client must know of a running stack; written to the state file, read by `env` and `launch`.
 
-    `window` and `output_limit` are in tokens; `window` is None when the engine does not say.
+    `window` and `output_limit` are in tokens and the default route's; `window` is None when the engine does not say.
+    `routes` are the others.
     """
 
     url: str
@@ -112,6 +132,12 @@ class ClientFacts:
     window: int | None
     output_limit: int
     timeout: int = 600
+    routes: tuple[RouteFacts, ...] = ()
+
+    @classmethod
+    def from_data(cls, raw: Mapping[str, Any]) -> ClientFacts:
+        """Read back what `dataclasses.asdict` made of it. Raises KeyError or TypeError for anything else."""
+        return cls(**{**raw, "routes": tuple(RouteFacts(**each) for each in raw.get("routes", ()))})
 
 
 class Status(StrEnum):

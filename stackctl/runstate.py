@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from stackctl import __version__, control, files, identity
 from stackctl.errors import StackError
 from stackctl.identity import Identity
-from stackctl.model import ClientFacts, ServiceKind, State
+from stackctl.model import ClientFacts, RouteFacts, ServiceKind, State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -179,6 +179,20 @@ def _client(raw: Any) -> ClientFacts:
         window=None if raw["window"] is None else _number(raw["window"]),
         output_limit=_number(raw["output_limit"]),
         timeout=_number(raw["timeout"]),
+        routes=tuple(_route(each) for each in raw.get("routes", ())),
+    )
+
+
+def _route(raw: Any) -> RouteFacts:
+    return RouteFacts(
+        name=_text(raw["name"]),
+        model=_text(raw["model"]),
+        served=_text(raw["served"]),
+        engine=_text(raw["engine"]),
+        window=None if raw["window"] is None else _number(raw["window"]),
+        output_limit=None if raw["output_limit"] is None else _number(raw["output_limit"]),
+        vision=raw["vision"] is True,
+        problem=_text(raw["problem"]),
     )
 
 

@@ -59,7 +59,7 @@ class Order:
             )
             for each in data["specs"]
         )
-        target = Target(**{**data["target"], "client": ClientFacts(**data["target"]["client"])})
+        target = Target(**{**data["target"], "client": ClientFacts.from_data(data["target"]["client"])})
         written = tuple(RenderedFile(**each) for each in data["files"])
         return cls(
             name=data["name"],
@@ -126,7 +126,7 @@ def parse(text: str) -> Event | Ended | None:
     if kind == "Stopping":
         return Stopping(**data)
     if kind == "Ready":
-        return Ready(ClientFacts(**data["client"]))
+        return Ready(ClientFacts.from_data(data["client"]))
     if kind == "already":
         return None
     failed = data.pop("error")

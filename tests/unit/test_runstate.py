@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from stackctl import files, identity, runstate
 from stackctl.errors import StackError
 from stackctl.identity import Identity
-from stackctl.model import ClientFacts, ServiceKind, State
+from stackctl.model import ClientFacts, RouteFacts, ServiceKind, State
 from stackctl.paths import StackPaths
 from stackctl.runstate import Lock, ServiceRecord, StackState
 from stackctl.supervisor import stop
@@ -34,6 +35,12 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StackPaths:
     return found
 
 
+ROUTES = (
+    RouteFacts("haiku", "claude-local-haiku", "small/m", "attic", 8192, 2048, vision=True),
+    RouteFacts("opus", "claude-local-opus", "anthropic/claude-opus-4-8", problem="no route to host"),
+)
+
+
 @pytest.fixture
 def bystander() -> Iterator[Identity]:
     popen = subprocess.Popen(["/bin/sleep", "60"])
@@ -48,7 +55,7 @@ def bystander() -> Iterator[Identity]:
 def state_of(paths: StackPaths, supervisor: Identity | None, *services: ServiceRecord) -> StackState:
     return StackState(
         paths.name, "digest", "http://127.0.0.1:4000", supervisor, State.READY, paths.tmp,
-        ClientFacts("http://127.0.0.1:4000", "claude-local", "m", 4096, 1024), list(services), 1.5,
+        ClientFacts("http://127.0.0.1:4000", "claude-local", "m", 4096, 1024, 600, ROUTES), list(services), 1.5,
         boot_id=identity.boot_id(), hostname=os.uname().nodename,
     )  # fmt: skip
 
@@ -74,6 +81,15 @@ def test_what_is_written_is_read_back(paths: StackPaths) -> None:
             "tmp", "services", "verified_at", "failure"} <= set(raw)  # fmt: skip
     assert {"name", "kind", "state", "pid", "port", "model", "window", "restarts", "since", "guard", "pgid", "sid",
             "start_ticks", "log"} <= set(raw["services"][0])  # fmt: skip
+
+
+def test_the_facts_for_clients_survive_being_written_as_data(paths: StackPaths) -> None:
+    client = state_of(paths, None).client
+    assert client is not None
+    assert ClientFacts.from_data(json.loads(json.dumps(asdict(client)))) == client
+    raw = asdict(client)
+    del raw["routes"]  # as an earlier version wrote it
+    assert ClientFacts.from_data(raw).routes == ()
 
 
 def test_running_means_that_the_lock_is_held_by_who_is_recorded(paths: StackPaths) -> None:
