@@ -182,6 +182,10 @@ def doctor(
     ] = None,
     static: Annotated[bool, typer.Option("--static", help="Send no request to anything.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 for a warning too.")] = False,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Show each repair, ask, do it, look again, and undo what did not help.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --fix: ask nothing.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also what each check proves.")] = False,
     as_json: JsonOption = False,
     debug: DebugOption = False,
@@ -190,7 +194,14 @@ def doctor(
     from stackctl.commands import doctor as command
 
     request = command.Request(
-        _flags(config, name, model, None), url=url, key_file=key_file, static=static, strict=strict, verbose=verbose
+        _flags(config, name, model, None),
+        url=url,
+        key_file=key_file,
+        static=static,
+        strict=strict,
+        verbose=verbose,
+        fix=fix,
+        yes=yes,
     )
     _end(lambda: command.run(request), debug=debug, as_json=as_json)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,7 @@ _FILES = {
 class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One cause. `symptom` is what the user sees; `cause` and `remedy` hold {words} that a finding fills in.
 
-    `fix` names a repair, empty where none is safe. `source` says how it is known.
+    `fix` names a repair (stackctl/repair/verbs.py; {words} too), empty where none is safe. `source` says how it is known.
     """
 
     symptom: str
@@ -62,8 +63,18 @@ def finding(name: str, status: Status, evidence: Iterable[str] = (), *, blocks: 
     hop, row = table()[name]
     return Finding(
         name, status, row.cause.format_map(words), tuple(evidence), row.remedy.format_map(words), hop, anchor(name),
-        row.fix, blocks,
+        row.fix.format_map(_Quoted(words)), blocks,
     )  # fmt: skip
+
+
+class _Quoted(dict[str, Any]):
+    """The words as a repair takes them: each one word, whatever is in it."""
+
+    def __missing__(self, name: str) -> str:
+        raise KeyError(name)
+
+    def __getitem__(self, name: str) -> str:
+        return shlex.quote(str(super().__getitem__(name)))
 
 
 def restated(found: Finding, name: str) -> Finding:

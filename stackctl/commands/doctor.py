@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from stackctl.checks import facts as gathered
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from stackctl.checks.facts import Facts
     from stackctl.checks.runner import Ran
+    from stackctl.commands.doctor_fix import Mended
     from stackctl.config import Flags
     from stackctl.model import Finding
 
@@ -38,6 +39,8 @@ class Request:
     key_file: str | None = None
     static: bool = False
     strict: bool = False
+    fix: bool = False
+    yes: bool = False
     verbose: bool = False
 
 
@@ -46,8 +49,12 @@ def run(request: Request) -> Outcome:
 
     Raises ConfigError (2) for what cannot be looked at.
     """
-    facts = _facts(request)
-    ran = runner.run_all(roster.checks(facts), facts, budget=STATIC_BUDGET if facts.static else BUDGET)
+    mended: list[Mended] = []
+    if request.fix:
+        from stackctl.commands import doctor_fix
+
+        mended = doctor_fix.mend(lambda static: examine(replace(request, static=static)), request)
+    facts, ran = examine(request)
     findings = [finding for each in ran for finding in each.findings]
     seconds = time.monotonic() - facts.began
     bad = {Status.FAIL, Status.WARN} if request.strict else {Status.FAIL}
@@ -60,8 +67,15 @@ def run(request: Request) -> Outcome:
             "verdict": said,
             "findings": [_as_data(each) for each in findings],
             "seconds": round(seconds, 3),
+            **({"repairs": [asdict(each) for each in mended]} if request.fix else {}),
         },
     )
+
+
+def examine(request: Request) -> tuple[Facts, tuple[Ran, ...]]:
+    """What is there now, and what the checks say of it."""
+    facts = _facts(request)
+    return facts, runner.run_all(roster.checks(facts), facts, budget=STATIC_BUDGET if facts.static else BUDGET)
 
 
 def _facts(request: Request) -> Facts:

@@ -514,7 +514,9 @@ class Handler(BaseHTTPRequestHandler):
         limit = self._limit(request)
         self._ill(request)
         turn = engine.turn_for(request)
-        blocks, output, cut = wire.shorten(ill.reply(turn["reply"], request, flags.faults), limit)
+        blocks, output, cut = wire.shorten(
+            ill.reply(turn["reply"], request, flags.faults, flags.get("tool-call-parser", "")), limit
+        )
         time.sleep(float(flags.faults.get("slow", 0)))
         for block in blocks:
             if "status" in block:

@@ -56,11 +56,21 @@ def markup(form: str, name: str, given: Json) -> str:
     return forms[form]
 
 
-def reply(blocks: list[Json], request: Request, faults: Mapping[str, str]) -> list[Json]:
+_READS = {
+    "hermes": {"hermes"},
+    "xml": {"qwen3_xml", "qwen3_coder"},
+    "mistral": {"mistral"},
+    "llama3": {"llama3_json", "llama4_json"},
+    "pythonic": {"pythonic", "llama4_pythonic"},
+}
+
+
+def reply(blocks: list[Json], request: Request, faults: Mapping[str, str], parser: str) -> list[Json]:
     """What a sick model or parser makes of a reply."""
     made: list[Json] = []
     forced = request.body.get("tool_choice") not in (None, "auto", {"type": "auto"}, "none", {"type": "none"})
     how = faults.get("tools", "")
+    how = "" if parser in _READS.get(how, ()) else how
     for block in blocks:
         if "tool" in block and how and not (forced and how not in {"empty", "broken"}):
             made += _call(block, how)

@@ -1,0 +1,127 @@
+"""`doctor --fix`: each repair is shown, asked for, done, proved by the same checks, and undone where it did not help."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from stackctl import output
+from stackctl import repair as repairs
+from stackctl.checks.check import Hop
+from stackctl.errors import StackError
+from stackctl.model import Status
+from stackctl.repair.apply import own_command
+from stackctl.repair.verbs import install
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from stackctl.checks.facts import Facts
+    from stackctl.checks.runner import Ran
+    from stackctl.commands.doctor import Request
+    from stackctl.model import Finding
+
+    Looked = tuple[Facts, tuple[Ran, ...]]
+
+_BAD = {Status.FAIL, Status.WARN}
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """One repair: the finding it was for, what it did, and how it ended: `repaired`, `undone`, `refused` or `shown`."""
+
+    finding: str
+    says: str
+    outcome: str
+    detail: str = ""
+
+
+def mend(look: Callable[[bool], Looked], request: Request) -> list[Mended]:
+    """Repair what can be, in the order of blame. `look` examines everything anew (True: without a request).
+
+    Without a terminal and without `--yes` the changes are only shown.
+    """
+    done: list[Mended] = []
+    tried: set[str] = set()
+    for static in (True,) if request.static else (True, False):
+        while True:
+            facts, ran = look(static)
+            found = _next(facts, ran, tried)
+            if found is None:
+                break
+            finding, change = found
+            tried.add(_name(finding))
+            done.append(_one(finding, change, facts, request, before=ran, look=lambda: look(static)[1]))  # noqa: B023 - used at once
+    if not done:
+        output.note("stackctl: nothing that can be repaired by itself")
+    return done
+
+
+def _name(finding: Finding) -> str:
+    return f"{finding.id} {finding.fix}"
+
+
+def _next(facts: Facts, ran: Sequence[Ran], tried: set[str]) -> tuple[Finding, repairs.Change] | None:
+    """The first finding with a repair that was not tried yet: failures go before warnings."""
+    bad = [finding for each in ran for finding in each.findings if finding.status in _BAD and finding.fix]
+    for finding in sorted(bad, key=lambda each: each.status is Status.WARN):
+        if _name(finding) in tried:
+            continue
+        change = repairs.propose(facts, finding)
+        if change is not None:
+            return finding, change
+        tried.add(_name(finding))
+    return None
+
+
+def _one(
+    finding: Finding, change: repairs.Change, facts: Facts, request: Request, *, before: Sequence[Ran], look: Callable[[], Sequence[Ran]]
+) -> Mended:  # fmt: skip
+    """Show, ask, do, look again; undo what did not help."""
+    output.note(f"\n{finding.id}: {finding.cause}")
+    for line in repairs.shown(change):
+        output.note(f"    {line}")
+    if not request.yes and not output.has_terminal():
+        output.note("    (only shown: --yes does it without asking)")
+        return Mended(finding.id, change.says, "shown")
+    if not request.yes and not output.confirm("Do this?"):
+        return Mended(finding.id, change.says, "refused")
+
+    def run(words: Sequence[str]) -> None:
+        if words[0] == "install":
+            install(facts, words[1], output.note)
+        else:
+            own_command(words, output.note)
+
+    try:
+        applied = repairs.apply(change, run)
+    except (StackError, OSError) as error:
+        said = error.message if isinstance(error, StackError) else str(error)
+        output.warn(f"it could not be done, and is undone: {said}")
+        return Mended(finding.id, change.says, "undone", said)
+    worse = _worse(finding, before, look())
+    if worse:
+        applied.undo()
+        output.warn(f"it did not help, and is undone: {worse}")
+        return Mended(finding.id, change.says, "undone", worse)
+    applied.keep()
+    for path, copy in applied.backups:
+        output.note(f"    {path} was yours: its old text is in {copy}")
+    output.note("    repaired, and checked again")
+    return Mended(finding.id, change.says, "repaired")
+
+
+def _worse(finding: Finding, before: Sequence[Ran], after: Sequence[Ran]) -> str:
+    """Why the repair is not to be kept: its finding is still there, or an earlier part of the chain fails now."""
+    known = {(each.id, each.cause) for one in before for each in one.findings}
+    now = [each for one in after for each in one.findings if each.status in _BAD]
+    if any((each.id, each.cause) == (finding.id, finding.cause) for each in now):
+        return f"{finding.id} is still there"
+    order = {hop.value: number for number, hop in enumerate(Hop)}
+    here = order.get(finding.hop, len(order))
+    new = [
+        each
+        for each in now
+        if each.status is Status.FAIL and (each.id, each.cause) not in known and order.get(each.hop, len(order)) <= here
+    ]
+    return f"now {new[0].id}: {new[0].cause}" if new else ""

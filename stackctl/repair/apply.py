@@ -1,0 +1,154 @@
+"""A change done to the files, in a way that can be undone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from stackctl import process, trust
+from stackctl.errors import StackError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from stackctl.repair.change import Change, Edit
+
+_SECONDS = 3600.0  # what a start may take that the repair runs
+_SHOWN = 12  # lines of a failed command's output
+
+
+@dataclass(slots=True)
+class Applied:
+    """What was done. `backups` are copies of the user's own files, as path and copy, kept beside them."""
+
+    change: Change
+    backups: list[tuple[str, str]] = field(default_factory=list)
+    _undo: list[Callable[[], None]] = field(default_factory=list)
+    _rubbish: list[str] = field(default_factory=list)
+
+    def undo(self) -> None:
+        """Put every file back as it was; a copy made before is not needed any more."""
+        for step in reversed(self._undo):
+            step()
+        self._undo.clear()
+        for _, copy in self.backups:
+            _remove(copy)
+        self.backups.clear()
+
+    def keep(self) -> None:
+        """It has proved good: what was only held for going back is removed."""
+        for path in self._rubbish:
+            _remove(path)
+
+
+def apply(change: Change, run: Callable[[Sequence[str]], None]) -> Applied:
+    """Do all of it; `run` does a command of stackctl's own and raises StackError where that fails.
+
+    What fails half-way is undone before the error goes on: StackError, OSError.
+    """
+    done = Applied(change)
+    try:
+        for edit in change.edits:
+            _edit(edit, done)
+        for path, mode in change.modes:
+            before = stat.S_IMODE(os.lstat(path).st_mode)
+            os.chmod(path, mode, follow_symlinks=os.chmod not in os.supports_follow_symlinks)
+            done._undo.append(lambda path=path, before=before: os.chmod(path, before))  # type: ignore[misc]  # noqa: SLF001
+        for command in change.commands:
+            run(command)
+    except BaseException:
+        done.undo()
+        raise
+    return done
+
+
+def _edit(edit: Edit, done: Applied) -> None:
+    path = os.path.realpath(edit.path) if edit.theirs else edit.path  # a dotfile is often a link into a repository
+    if edit.text is None:
+        aside = _free(f"{path}.broken")
+        os.rename(path, aside)
+        done._undo.append(lambda: _back(aside, path))  # noqa: SLF001
+        if os.path.isdir(aside):
+            done._rubbish.append(aside)  # noqa: SLF001
+        return
+    there = os.path.lexists(path)
+    copy = _free(f"{path}.before-stackctl" if edit.theirs else f"{path}.before")
+    if there:
+        shutil.copy2(path, copy)
+    trusted = there and _trusted(path)
+    _write(path, edit.text)
+    if trusted:
+        trust.add(path)
+    if not there:
+        done._undo.append(lambda: os.unlink(path))  # noqa: SLF001
+        return
+    done._undo.append(lambda: _back(copy, path))  # noqa: SLF001
+    if edit.theirs:
+        done.backups.append((path, copy))
+    else:
+        done._rubbish.append(copy)  # noqa: SLF001
+
+
+def _trusted(path: str) -> bool:
+    try:
+        trust.content(path, named=False)
+    except StackError:
+        return False
+    return os.path.basename(path) == "stack.yaml"
+
+
+def _write(path: str, text: str) -> None:
+    """By rename, with the permissions that the file had (0600 for a new one)."""
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    fresh = f"{path}.{os.getpid()}.tmp"
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if os.path.lexists(path):
+            shutil.copymode(path, fresh)
+        os.replace(fresh, path)
+    except BaseException:
+        _remove(fresh)
+        raise
+
+
+def _back(copy: str, path: str) -> None:
+    if not os.path.lexists(copy):
+        return
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    os.replace(copy, path)
+
+
+def _free(path: str) -> str:
+    """A name that nothing has yet."""
+    number, found = 1, path
+    while os.path.lexists(found):
+        number += 1
+        found = f"{path}-{number}"
+    return found
+
+
+def _remove(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path, ignore_errors=True)
+    elif os.path.lexists(path):
+        os.unlink(path)
+
+
+def own_command(words: Sequence[str], on_line: Callable[[str], None]) -> None:
+    """Run a command of stackctl in a process of its own. Raises StackError with its last words where it fails."""
+    done = process.run([sys.executable, "-m", "stackctl", *words], timeout=_SECONDS, on_line=on_line)
+    if done.returncode != 0:
+        raise StackError(
+            f"stackctl {' '.join(words)} ended with exit code {done.returncode}",
+            remedy="stackctl doctor",
+            evidence=tuple(done.output.splitlines()[-_SHOWN:]),
+        )

@@ -1,0 +1,74 @@
+"""What a repair would change, as data: nothing is done here."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import stat
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One file written anew with `text`, or moved aside where that is None. `theirs`: it is the user's, not ours."""
+
+    path: str
+    text: str | None
+    theirs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """All of one repair. `modes` are permissions by path; `commands` are stackctl's own, run in order after the files.
+
+    `commands` may hold `("install", KIND)`, which is no command of the command line: a managed environment made anew.
+    """
+
+    says: str
+    edits: tuple[Edit, ...] = ()
+    modes: tuple[tuple[str, int], ...] = ()
+    commands: tuple[tuple[str, ...], ...] = ()
+
+    def __add__(self, other: Change) -> Change:
+        """Both, this one first."""
+        commands = [*self.commands]
+        commands += [each for each in other.commands if each not in commands]
+        return Change(
+            "; ".join(filter(None, (self.says, other.says))),
+            self.edits + other.edits,
+            self.modes + other.modes,
+            tuple(commands),
+        )
+
+
+def shown(change: Change) -> list[str]:
+    """The change for people: a unified diff of each file, what is moved, and what is run."""
+    lines: list[str] = []
+    for each in change.edits:
+        if each.text is None:
+            lines.append(f"move aside  {each.path}")
+            continue
+        lines += difflib.unified_diff(
+            current(each.path).splitlines(),
+            each.text.splitlines(),
+            each.path,
+            f"{each.path} (repaired)",
+            lineterm="",
+            n=2,
+        )
+    for path, mode in change.modes:
+        lines.append(f"chmod {mode:o} {path}   (now {stat.S_IMODE(os.lstat(path).st_mode):o})")
+    lines += [
+        f"install the {command[1]}'s environment anew" if command[0] == "install" else f"stackctl {' '.join(command)}"
+        for command in change.commands
+    ]
+    return lines
+
+
+def current(path: str) -> str:
+    """The text of a file now; empty when there is none."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as stream:
+            return stream.read()
+    except (FileNotFoundError, IsADirectoryError):
+        return ""

@@ -1,0 +1,113 @@
+"""One user with one broken stack: directories of its own, and `stackctl` as that user runs it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tests.fakes import stack
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_THROUGH = ("COVERAGE_", "PIP_", "SSL_CERT", "UV_")
+LIMIT = 180.0  # seconds for one command of the product
+
+
+@dataclass
+class Case:
+    """`root` holds the home, the working directory and (unless shared) the state; `ports` and `words` fill texts."""
+
+    root: Path
+    state: Path
+    config: Path | None = None
+    env: dict[str, str] = field(default_factory=dict)
+    args: list[str] = field(default_factory=list)
+    words: dict[str, str] = field(default_factory=dict)
+    after: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    prefix: list[str] = field(default_factory=list)
+    path: str = ""
+
+    def __post_init__(self) -> None:
+        for each in (self.home, self.project):
+            each.mkdir(parents=True, exist_ok=True)
+        self.words |= {"home": str(self.home), "project": str(self.project), "state": str(self.state)}
+
+    @property
+    def home(self) -> Path:
+        """The user's."""
+        return self.root / "home"
+
+    @property
+    def project(self) -> Path:
+        """Where doctor is called."""
+        return self.root / "project"
+
+    @property
+    def stack_root(self) -> Path:
+        """State, logs and rendered files of the stack."""
+        return self.state / "stacks" / "default"
+
+    def fill(self, text: str) -> str:
+        """`text` with `{word}`s of this case."""
+        for name, value in self.words.items():
+            text = text.replace("{" + name + "}", value)
+        return text
+
+    def environment(self) -> dict[str, str]:
+        """This user's shell."""
+        return {
+            "PATH": self.path or os.environ["PATH"],
+            "HOME": str(self.home),
+            "STACKCTL_HOME": str(self.state),
+            "STACKCTL_ENVS": os.environ["STACKCTL_ENVS"],
+            **{name: value for name, value in os.environ.items() if name.startswith(_THROUGH)},
+            **self.env,
+        }
+
+    def run(self, *words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """A command of the product."""
+        return subprocess.run(
+            [*self.prefix, *stack.argv(*words)], env=self.environment(), cwd=cwd or self.project,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT, check=False,
+        )  # fmt: skip
+
+    def doctor(self, *more: str) -> Report:
+        """What doctor says, and how long it took."""
+        words = ["doctor", "--json", *self.args, *more]
+        if self.config is not None and "-c" not in words and "--url" not in words:
+            words += ["-c", str(self.config)]
+        began = time.monotonic()
+        done = self.run(*words)
+        seconds = time.monotonic() - began
+        try:
+            data = json.loads(done.stdout)["data"]
+        except (ValueError, KeyError) as error:
+            raise AssertionError(
+                f"doctor ended with {done.returncode}: {done.stderr[-1500:]}{done.stdout[-500:]}"
+            ) from error
+        return Report(data["findings"], data.get("verdict", ""), seconds, done.returncode)
+
+
+@dataclass
+class Report:
+    """One answer of doctor's."""
+
+    findings: list[dict[str, Any]]
+    verdict: str
+    seconds: float
+    code: int
+
+    def of(self, *status: str) -> list[dict[str, Any]]:
+        """The findings of these states, in the order of blame."""
+        return [each for each in self.findings if each["status"] in status]
+
+    @property
+    def first(self) -> dict[str, Any] | None:
+        """What is blamed: the first failure, else the first warning."""
+        return next(iter([*self.of("fail"), *self.of("warn")]), None)

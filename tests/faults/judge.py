@@ -1,0 +1,88 @@
+"""One fault tried: set up, asked, judged, repaired, healed."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tests.faults import recipes
+
+if TYPE_CHECKING:
+    from tests.faults.case import Case, Report
+    from tests.faults.corpus import Fault
+    from tests.faults.stage import Stage
+
+
+class Verdict(msgspec.Struct, kw_only=True):
+    """How doctor did: `extra` are the further ids that were blamed, `repaired` is None where no repair is expected."""
+
+    id: str
+    kind: str
+    first: str = ""
+    right: bool = False
+    hop: bool = False
+    extra: list[str] = []
+    seconds: float = 0.0
+    repaired: bool | None = None
+    said: str = ""
+    error: str = ""
+    took: float = 0.0
+
+
+def judge(stage: Stage, fault: Fault) -> Verdict:
+    """Try one fault. What breaks in the trying itself is in `error`, and counts as not found."""
+    began = time.monotonic()
+    verdict = Verdict(id=fault.id, kind=fault.kind)
+    try:
+        case = stage.case(fault)
+        with case.after:
+            broken(case, fault)
+            static = ("--static",) if fault.kind == "static" else ()
+            report = case.doctor(*static)
+            _judge(verdict, fault, report)
+            if fault.fix and verdict.right:
+                verdict.repaired = _repaired(case, fault, static)
+    except (AssertionError, OSError, KeyError, IndexError, ValueError, RuntimeError, StopIteration) as error:
+        verdict.error = f"{type(error).__name__}: {error}"[-600:]
+    except Exception as error:  # noqa: BLE001 - one fault must not end the run
+        verdict.error = f"{type(error).__name__}: {error}"[-600:]
+    verdict.took = round(time.monotonic() - began, 1)
+    return verdict
+
+
+def broken(case: Case, fault: Fault) -> None:
+    """Break the healthy case as the row says."""
+    for path, text in fault.write.items():
+        file = case.fill(path)
+        os.makedirs(os.path.dirname(file), exist_ok=True)
+        with open(file, "w", encoding="utf-8") as stream:
+            stream.write(case.fill(text))
+    case.env |= {name: case.fill(value) for name, value in fault.env.items()}
+    case.args += [case.fill(each) for each in fault.args]
+    if fault.do:
+        getattr(recipes, fault.do)(case, fault.given)
+
+
+def _judge(verdict: Verdict, fault: Fault, report: Report) -> None:
+    blamed = report.of("fail") if fault.level == "fail" else report.of("fail", "warn")
+    first = report.first
+    verdict.seconds = round(report.seconds, 2)
+    verdict.said = report.verdict
+    if first is None:
+        return
+    verdict.first = first["id"]
+    verdict.right = first["id"] in fault.expect and (first["status"] == "fail" or fault.level == "warn")
+    verdict.hop = first["hop"] == fault.hop
+    verdict.extra = [each["id"] for each in blamed if each["id"] not in fault.expect]
+
+
+def _repaired(case: Case, fault: Fault, static: tuple[str, ...]) -> bool:
+    """Whether `--fix --yes` makes the finding go away, and brings no new one."""
+    case.doctor("--fix", "--yes", *static)
+    after = case.doctor(*static)
+    return not [each["id"] for each in after.of("fail") if each["id"]] and not [
+        each for each in after.of("warn") if each["id"] in fault.expect
+    ]

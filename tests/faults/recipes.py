@@ -1,0 +1,322 @@
+"""What a file or a variable cannot break: small recipes, each named in a row's `do`. They take the case and its `given`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from stackctl import toolchain
+from stackctl.model import ServiceKind
+from stackctl.toolchain.builds import build_for
+from stackctl.toolchain.environment import environment_path
+from tests.fakes import stack
+from tests.faults import checkpoints
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.faults.case import Case
+
+
+def hold_port(case: Case, given: dict[str, Any]) -> None:
+    """Another program listens on a port of the configuration (`word` names it)."""
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", int(case.words[given["word"]])))
+    holder.listen()
+    case.after.callback(holder.close)
+
+
+def limit(case: Case, given: dict[str, Any]) -> None:
+    """A limit of the shell (`ulimit`)."""
+    case.prefix = ["/bin/sh", "-c", f'ulimit {given["is"]}; exec "$@"', "sh"]
+
+
+def state_link(case: Case, given: dict[str, Any]) -> None:
+    """The state directory is a symbolic link."""
+    real = case.root / "elsewhere"
+    real.mkdir()
+    case.state.symlink_to(real)
+
+
+def state_mode(case: Case, given: dict[str, Any]) -> None:
+    """The state directory has another mode."""
+    case.state.mkdir()
+    case.state.chmod(int(given["mode"], 8))
+
+
+def state_file(case: Case, given: dict[str, Any]) -> None:
+    """The state directory is a file."""
+    case.state.write_text("not a directory")
+
+
+def in_directory(case: Case, given: dict[str, Any]) -> None:
+    """The configuration is found in the working directory, and nobody has trusted it."""
+    case.config = None
+
+
+def config_is_directory(case: Case, given: dict[str, Any]) -> None:
+    """A directory stands where the configuration should be."""
+    assert case.config is not None
+    case.config.unlink()
+    case.config.mkdir()
+
+
+def config_gone(case: Case, given: dict[str, Any]) -> None:
+    """The configuration that is named is not there."""
+    assert case.config is not None
+    case.config.unlink()
+
+
+def config_bytes(case: Case, given: dict[str, Any]) -> None:
+    """The configuration is not UTF-8."""
+    assert case.config is not None
+    case.config.write_bytes(case.config.read_bytes() + b"# caf\xe9\n")
+
+
+# --- environments
+
+
+def environment(case: Case, given: dict[str, Any]) -> None:
+    """A copy of the managed environment `kind`, broken by `given`: files that are `add`ed (text by path below
+    site-packages), distributions `gone`, at another `version`, packages' directories `emptied`, no `marker`, no `python`.
+    """
+    kind = ServiceKind(given["kind"])
+    tool = toolchain.locate(kind, configured_python=None, accelerator="cpu")
+    real = Path(tool.python).parents[1]
+    envs = case.root / "envs"
+    copy = envs / real.name
+    _linked(real, copy)
+    for each in real.parent.iterdir():  # what is not broken is shared
+        if each.name not in {real.name, f"{real.name}.lock"}:
+            (envs / each.name).symlink_to(each)
+    case.env["STACKCTL_ENVS"] = str(envs)
+    site = next((copy / "lib").glob("python*/site-packages"))
+    for name, text in given.get("add", {}).items():
+        (site / name).parent.mkdir(parents=True, exist_ok=True)
+        (site / name).write_text(text)
+    for name in given.get("gone", []):
+        for each in [*site.glob(f"{name}-*.dist-info"), site / name]:
+            _remove(each)
+    for name, version in given.get("version", {}).items():
+        old = next(site.glob(f"{name}-*.dist-info"))
+        _remove(old)
+        _distribution(site, name, version)
+    for name, version in given.get("also", {}).items():
+        _distribution(site, name, version)
+    for name in given.get("emptied", []):
+        _remove(site / name)
+        (site / name).mkdir()
+    if given.get("marker"):
+        (copy / "stackctl-env.json").unlink()
+        (copy / "stackctl-env.json").write_text(given["marker"])
+    if given.get("python"):
+        for each in (copy / "bin").glob("python*"):
+            each.unlink()
+            each.symlink_to("/usr/lib/python-that-was-upgraded/bin/python3")
+
+
+def _linked(real: Path, copy: Path) -> None:
+    """The environment with every entry of site-packages a link: as good as a copy, and made in a blink."""
+    copy.mkdir(parents=True)
+    for each in real.iterdir():
+        if each.name not in {"lib", "lib64"}:
+            (shutil.copytree if each.is_dir() else shutil.copy2)(each, copy / each.name, **({"symlinks": True} if each.is_dir() else {"follow_symlinks": False}))  # type: ignore[arg-type]  # fmt: skip
+    site = next((real / "lib").glob("python*/site-packages"))
+    target = copy / site.relative_to(real)
+    target.mkdir(parents=True)
+    for each in site.iterdir():
+        (target / each.name).symlink_to(each)
+    (copy / "lib64").symlink_to("lib")
+    (copy.parent / f"{copy.name}.lock").touch()
+
+
+def _distribution(site: Path, name: str, version: str) -> None:
+    info = site / f"{name}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.is_dir():
+        shutil.rmtree(path)
+
+
+def environment_absent(case: Case, given: dict[str, Any]) -> None:
+    """An install that was killed half-way: the directory is there, and nothing says that it is whole."""
+    build = build_for(ServiceKind(given["kind"]), "cpu")
+    real = Path(toolchain.locate(ServiceKind(given["kind"]), configured_python=None, accelerator="cpu").python)
+    root = Path(environment_path(build, real.parents[1].name.rpartition("-py")[2]))
+    envs = case.root / "envs"
+    (envs / root.name / "bin").mkdir(parents=True)
+    for each in real.parents[2].iterdir():
+        if each.name not in {root.name, f"{root.name}.lock"}:
+            (envs / each.name).symlink_to(each)
+    case.env["STACKCTL_ENVS"] = str(envs)
+
+
+# --- models
+
+
+def model(case: Case, given: dict[str, Any]) -> None:
+    """The model on disk: files `gone`, `cut` to so many bytes, or with another `text`; `config` laid over its own, keys
+    of the tokenizer's configuration `without`, and a `template`.
+    """
+    place = Path(case.words["model"])
+    for name in given.get("gone", []):
+        (place / name).unlink()
+    for name, size in given.get("cut", {}).items():
+        (place / name).write_bytes((place / name).read_bytes()[:size])
+    for name, text in given.get("text", {}).items():
+        (place / name).write_text(text)
+    if "config" in given:
+        found = json.loads((place / "config.json").read_text())
+        (place / "config.json").write_text(json.dumps(found | given["config"]))
+    tokens = place / "tokenizer_config.json"
+    if tokens.exists():
+        found = json.loads(tokens.read_text())
+        for name in given.get("without", []):
+            found.pop(name)
+        if "template" in given:
+            found["chat_template"] = given["template"]
+        tokens.write_text(json.dumps(found))
+
+
+def hub_cache(case: Case, given: dict[str, Any]) -> None:
+    """A model in the hub's cache whose blobs are `gone` or `incomplete`."""
+    repo = case.home / ".cache" / "huggingface" / "hub" / "models--acme--tiny"
+    snapshot = checkpoints.make(repo / "snapshots" / ("a" * 40))
+    (repo / "refs").mkdir()
+    (repo / "refs" / "main").write_text("a" * 40)
+    (repo / "blobs").mkdir()
+    weights = snapshot / "model.safetensors"
+    weights.unlink()
+    if given.get("incomplete"):
+        (repo / "blobs" / "b.incomplete").write_bytes(b"half")
+    else:
+        weights.symlink_to("../../blobs/" + "b" * 64)
+
+
+# --- what runs
+
+
+def services(case: Case) -> list[dict[str, Any]]:
+    """What `status --json` says of the services."""
+    done = case.run("status", "--json")
+    found = json.loads(done.stdout)["data"]["services"]
+    assert isinstance(found, list)
+    return found
+
+
+def signal_service(case: Case, given: dict[str, Any]) -> None:
+    """A signal to a process of a service (`kind`): its leader, or the child of which `child` is the number."""
+    pid = next(each["pid"] for each in services(case) if each["kind"] == given["kind"])
+    process = psutil.Process(pid)
+    if "child" in given:
+        process = process.children(recursive=True)[given["child"]]
+    process.send_signal(getattr(signal, given["signal"]))
+    if given["signal"] == "SIGSTOP":
+        _until(lambda: process.status() == psutil.STATUS_STOPPED)
+        case.after.callback(_resume, process)
+
+
+def _resume(process: psutil.Process) -> None:
+    if process.is_running():
+        process.resume()
+
+
+def kill_supervisor(case: Case, given: dict[str, Any]) -> None:
+    """The supervisor is killed, with its guards when `all` says so; what it started may live on."""
+    state = json.loads((case.stack_root / "state.json").read_text())
+    pids = [state["supervisor"]["pid"]]
+    if given.get("all"):
+        pids += [each["guard"]["pid"] for each in state["services"]]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    for pid in pids:
+        _until(lambda pid=pid: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)  # type: ignore[misc]
+    if not given.get("all"):
+        live = [each["pid"] for each in state["services"]]
+        _until(lambda: not any(map(psutil.pid_exists, live)))
+
+
+def spoil(case: Case, given: dict[str, Any]) -> None:
+    """A file of the stack's: `text`, `cut`, `gone`, or another `mode`."""
+    file = case.stack_root / given["file"]
+    if given.get("gone"):
+        file.unlink()
+    if "cut" in given:
+        file.write_bytes(file.read_bytes()[: given["cut"]])
+    if "text" in given:
+        file.write_text(case.fill(given["text"]))
+    if "add" in given:
+        file.write_text(file.read_text() + given["add"])
+    if "swap" in given:
+        old, new = given["swap"]
+        text = file.read_text()
+        assert old in text
+        file.write_text(text.replace(old, new))
+    if "mode" in given:
+        file.chmod(int(given["mode"], 8))
+
+
+def reconfigure(case: Case, given: dict[str, Any]) -> None:
+    """The configuration is changed after the stack was started."""
+    assert case.config is not None
+    text = case.config.read_text()
+    case.config.write_text(text + given["add"] if "add" in given else text.replace(*given["swap"]))
+
+
+def _until(condition: Callable[[], object], within: float = 30.0) -> None:
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+# --- clients
+
+
+def program(case: Case, given: dict[str, Any]) -> None:
+    """A program of this `name` goes first on the PATH, and does what `script` says."""
+    place = case.root / "bin"
+    place.mkdir(exist_ok=True)
+    file = place / given["name"]
+    file.write_text(f"#!/bin/sh\n{case.fill(given['script'])}\n")
+    file.chmod(0o755)
+    case.path = f"{place}{os.pathsep}{os.environ['PATH']}"
+
+
+def series(case: Case, given: dict[str, Any]) -> None:
+    """Doctor is pointed at what stands behind the gateway as if it were another one."""
+    case.args += ["--url", f"{case.words['url']}"]
+
+
+def dead_address(case: Case, given: dict[str, Any]) -> None:
+    """The address that doctor is given has nobody behind it."""
+    case.args = ["--url", f"http://127.0.0.1:{stack.free_port()}"]
+
+
+def no_exports(case: Case, given: dict[str, Any]) -> None:
+    """A shell in which nothing was exported."""
+    case.env = {
+        name: value for name, value in case.env.items() if not name.startswith(("ANTHROPIC_", "CLAUDE_", "API_"))
+    }
+
+
+def unset(case: Case, given: dict[str, Any]) -> None:
+    """A shell in which these variables are missing."""
+    for name in given["names"]:
+        case.env.pop(name, None)

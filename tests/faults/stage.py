@@ -1,0 +1,334 @@
+"""Healthy stacks to be broken. Those that run are started once for all faults that leave them whole.
+
+files        a configuration and a model on disk; nothing runs
+direct       the scripted engine as its own gateway; litellm: behind real LiteLLM; both shared
+own-direct, own-litellm   the same, for one fault alone
+failed       `up` of the scripted engine, which does not come up
+url          an engine that somebody else started, looked at by its address
+remote       the same, as `engines.main.url` behind real LiteLLM
+hand-file    a hand-written litellm_config.yaml; nothing runs
+hand         the same, run by real LiteLLM in front of that engine
+real         real vLLM with the embedded model behind real LiteLLM; shared
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import itertools
+import json
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from stackctl import toolchain
+from stackctl.model import ServiceKind
+from tests.fakes import stack
+from tests.faults import checkpoints
+from tests.faults.case import Case
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.faults.corpus import Fault
+
+MODEL = "Qwen/Qwen3-8B"  # its family is known: hermes reads its calls, qwen3 its thinking
+MASTER = "sk-hand-made-0123456789abcdef0123"
+ENGINE_KEY = "sk-engine-0123456789abcdef"
+_FLAGS = ("--fake-competent", "--fake-control")
+
+
+class Stage:
+    """What runs for the corpus, in `root`; `close` ends it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._all = contextlib.ExitStack()
+        self._shared: dict[str, Any] = {}
+        self._numbers = itertools.count()
+
+    def close(self) -> None:
+        """Stop everything."""
+        self._all.close()
+
+    def case(self, fault: Fault) -> Case:
+        """A broken stack; `case.after` heals or removes it."""
+        make: Callable[[Fault, Path], Case] = getattr(self, "_" + fault.stack.replace("-", "_"))
+        case = make(fault, self.root / f"{next(self._numbers)}")
+        case.after.callback(shutil.rmtree, case.root, ignore_errors=True)
+        return case
+
+    # --- nothing runs
+
+    def _files(self, fault: Fault, root: Path) -> Case:
+        case = Case(root, root / "state")
+        model = checkpoints.make(root / "models" / "qwen3-tiny")
+        case.words |= {"model": str(model), "engine_port": str(stack.free_port()), "port": str(stack.free_port())}
+        config = {
+            "engines": {"main": {"model": str(model), "port": int(case.words["engine_port"])}},
+            "gateway": {"port": int(case.words["port"])},
+        }
+        case.config = case.project / "stack.yaml"
+        _configure(case, fault, config)
+        return case
+
+    def _hand_file(self, fault: Fault, root: Path) -> Case:
+        case = Case(root, root / "state")
+        case.words |= {"engine": f"http://127.0.0.1:{stack.free_port()}"}
+        case.env |= {"LITELLM_MASTER_KEY": MASTER}
+        _hand(case, fault, key=None)
+        return case
+
+    # --- the scripted engine as a stack
+
+    def _direct(self, fault: Fault, root: Path) -> Case:
+        return self._on_shared("direct", fault, root)
+
+    def _litellm(self, fault: Fault, root: Path) -> Case:
+        return self._on_shared("litellm", fault, root)
+
+    def _on_shared(self, kind: str, fault: Fault, root: Path) -> Case:
+        if kind not in self._shared:
+            place = Path(self._all.enter_context(tempfile.TemporaryDirectory(prefix="s", dir=self.root)))
+            self._shared[kind] = self._all.enter_context(
+                stack.up(place, scripted(place, kind, []), record=place / "record.jsonl")
+            )
+        shared: stack.Stack = self._shared[kind]
+        return self._beside(shared, fault, Case(root, shared.home, shared.config))
+
+    def _beside(self, shared: stack.Stack, fault: Fault, case: Case) -> Case:
+        case.env |= {name: value for name, value in shared.env().items() if not name.lower().startswith("no_proxy")}
+        case.words |= {"url": shared.url, "engine": shared.engine_url, "key": shared.key}
+        set_faults(shared.engine_url, fault.engine)
+        case.after.callback(set_faults, shared.engine_url, [])
+        return case
+
+    def _own_direct(self, fault: Fault, root: Path) -> Case:
+        return self._own("direct", fault, root)
+
+    def _own_litellm(self, fault: Fault, root: Path) -> Case:
+        return self._own("litellm", fault, root)
+
+    def _own(self, kind: str, fault: Fault, root: Path) -> Case:
+        config = _over(scripted(root / "given", kind, fault.start), fault.config)
+        case = Case(root, root / "given" / "state")
+        own = case.after.enter_context(_gone_or_down(case, root / "given", config))
+        case.config = own.config
+        return self._beside(own, fault, case)
+
+    def _failed(self, fault: Fault, root: Path) -> Case:
+        config = _over(scripted(root / "given", "direct", fault.start), fault.config)
+        case = Case(root, root / "state", root / "project" / "stack.yaml")
+        assert case.config is not None
+        case.config.write_text(yaml.safe_dump(config, sort_keys=False))
+        case.after.callback(case.run, "down")
+        started = case.run("up", "-d", "--yes", "-c", str(case.config))
+        assert started.returncode != 0, "it came up"
+        return case
+
+    # --- made by hand
+
+    def _engine(self) -> str:
+        """The address of an engine that somebody else started."""
+        if "engine" not in self._shared:
+            place = Path(self._all.enter_context(tempfile.TemporaryDirectory(prefix="e", dir=self.root)))
+            port = stack.free_port()
+            url = f"http://127.0.0.1:{port}"
+            argv = [sys.executable, str(stack.ENGINE), "--port", str(port), "--model", MODEL, *_FLAGS]
+            argv += ["--enable-auto-tool-choice", "--tool-call-parser", "hermes", "--enable-prompt-tokens-details"]
+            env = {**stack.base_env(place), "VLLM_API_KEY": ENGINE_KEY}
+            self._all.enter_context(
+                stack.running(argv, env=env, cwd=place, log=place / "log", health=f"{url}/health", deadline=60)
+            )
+            self._shared["engine"] = url
+        return str(self._shared["engine"])
+
+    def _url(self, fault: Fault, root: Path) -> Case:
+        url = self._engine()
+        case = Case(root, root / "state")
+        case.words |= {"engine": url, "key": ENGINE_KEY}
+        key = case.project / "key"
+        key.write_text(ENGINE_KEY)
+        case.args = ["--url", url, "--key-file", str(key)]
+        set_faults(url, fault.engine)
+        case.after.callback(set_faults, url, [])
+        return case
+
+    def _remote(self, fault: Fault, root: Path) -> Case:
+        url = self._engine()
+        case = Case(root, root / "given" / "state")
+        case.env |= {"MY_KEY": ENGINE_KEY}
+        config = {"engines": {"main": {"url": url, "api_key": "env/MY_KEY"}}, "gateway": {"port": stack.free_port()}}
+        own = case.after.enter_context(_gone_or_down(case, root / "given", _over(config, fault.config)))
+        case.config = own.config
+        case = self._beside(own, fault, case)
+        case.env |= {"MY_KEY": ENGINE_KEY}
+        return case
+
+    def _hand(self, fault: Fault, root: Path) -> Case:
+        case = Case(root, root / "state")
+        port = stack.free_port()
+        url = f"http://127.0.0.1:{port}"
+        case.words |= {"engine": self._engine(), "url": url}
+        case.env |= {"LITELLM_MASTER_KEY": MASTER, "ANTHROPIC_AUTH_TOKEN": ENGINE_KEY, "ENGINE_KEY": ENGINE_KEY}
+        file = _hand(case, fault, key="os.environ/ENGINE_KEY")
+        case.args += ["--url", url]
+        python = toolchain.locate(ServiceKind.GATEWAY, configured_python=None, accelerator="cpu").python
+        argv = [
+            str(Path(python).with_name("litellm")),
+            "--config",
+            str(file),
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+        ]
+        own = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION", "NO_PROXY": "*"}
+        env = {**stack.base_env(root / "run"), **own, **case.env}
+        case.after.enter_context(
+            stack.running(
+                argv,
+                env=env,
+                cwd=root / "run",
+                log=root / "litellm.log",
+                health=f"{url}/health/liveliness",
+                deadline=150,
+            )
+        )
+        set_faults(self._engine(), fault.engine)
+        case.after.callback(set_faults, self._engine(), [])
+        return case
+
+    # --- real
+
+    def _real(self, fault: Fault, root: Path) -> Case:
+        if "real" not in self._shared:
+            place = Path(self._all.enter_context(tempfile.TemporaryDirectory(prefix="r", dir=self.root)))
+            config = stack.real_config() | {"aliases": []}
+            self._shared["real"] = self._all.enter_context(stack.up(place, config))
+        shared: stack.Stack = self._shared["real"]
+        case = Case(root, shared.home, shared.config)
+        case.env |= {name: value for name, value in shared.env().items() if not name.lower().startswith("no_proxy")}
+        case.words |= {"url": shared.url, "key": shared.key, "engine": shared.engine_url}
+        return case
+
+    def _real_failed(self, fault: Fault, root: Path) -> Case:
+        case = Case(root, root / "state", root / "project" / "stack.yaml")
+        assert case.config is not None
+        model = checkpoints.make(root / "models" / "qwen3-tiny")
+        case.words |= {"model": str(model)}
+        config = {
+            "engines": {"main": {"model": "embedded", "port": stack.free_port()}},
+            "gateway": {"port": stack.free_port()},
+        }
+        case.config.write_text(yaml.safe_dump(_over(config, filled(case, fault.config)), sort_keys=False))
+        case.after.callback(case.run, "down")
+        started = case.run("up", "-d", "--yes", "-c", str(case.config))
+        assert started.returncode != 0, "it came up"
+        return case
+
+
+def scripted(root: Path, kind: str, faults: list[str]) -> dict[str, Any]:
+    """The configuration of the scripted engine with a model that can use tools."""
+    config = stack.scripted_config(root, faults=faults)
+    engine = config["engines"]["main"]
+    engine["model"] = MODEL
+    engine["command"] += list(_FLAGS)
+    config.pop("aliases")
+    if kind == "direct":
+        config["gateway"]["kind"] = "direct"
+    return config
+
+
+@contextlib.contextmanager
+def _gone_or_down(case: Case, root: Path, config: dict[str, Any]) -> Any:
+    """As `stack.up`, but whatever became of the stack meanwhile is stopped without a word."""
+    root.mkdir(parents=True, exist_ok=True)
+    file = root / "given.yaml"
+    file.write_text(yaml.safe_dump(config, sort_keys=False))
+    started = case.run("up", "-d", "--yes", "-c", str(file))
+    try:
+        assert started.returncode == 0, started.stderr
+        yield stack._running(case.state, file, started.stderr, config, root / "record.jsonl")
+    finally:
+        for _ in range(2):  # the second for what a state made unreadable on purpose hid from the first
+            case.run("down", "--name", "default")
+
+
+def set_faults(url: str, faults: list[str]) -> None:
+    """Make the scripted engine at `url` ill, or well again; one that is gone is neither."""
+    with contextlib.suppress(OSError):
+        stack.ask(f"{url}/fake/faults", {"faults": faults}, timeout=10)
+
+
+def _configure(case: Case, fault: Fault, config: dict[str, Any]) -> None:
+    assert case.config is not None
+    text = case.fill(fault.raw) or yaml.safe_dump(_over(config, filled(case, fault.config)), sort_keys=False)
+    case.config.write_text(text)
+
+
+def _hand(case: Case, fault: Fault, key: str | None) -> Path:
+    """A litellm_config.yaml as a careful person writes it, and what the fault changes in it."""
+    engine = case.words["engine"]
+    chat: dict[str, Any] = {"model": f"hosted_vllm/{MODEL}", "api_base": f"{engine}/v1"}
+    native: dict[str, Any] = {"model": f"anthropic/{MODEL}", "api_base": engine, "additional_drop_params": ["thinking"]}
+    if key is not None:
+        chat["api_key"] = key
+    info = {"mode": "chat", "max_input_tokens": stack.WINDOW, "max_output_tokens": 8192}
+    config: dict[str, Any] = {
+        "model_list": [
+            {"model_name": "claude-local", "litellm_params": native, "model_info": info},
+            {"model_name": MODEL, "litellm_params": chat, "model_info": info},
+        ],
+        "litellm_settings": {"drop_params": True, "modify_params": True, "request_timeout": 600, "num_retries": 0},
+        "router_settings": {"disable_cooldowns": True, "num_retries": 0},
+        "general_settings": {"master_key": "os.environ/LITELLM_MASTER_KEY"},
+    }
+    config = _over(config, filled(case, fault.litellm))
+    for path in fault.drop:
+        *parents, last = path.split(".")
+        at: Any = config
+        for each in parents:
+            at = at[int(each) if isinstance(at, list) else each]
+        del at[last]
+    file = case.project / "litellm_config.yaml"
+    file.write_text(case.fill(fault.raw) or yaml.safe_dump(config, sort_keys=False))
+    case.args += ["-c", str(file)]
+    return file
+
+
+def filled(case: Case, value: Any) -> Any:
+    """`value` with the words of the case in its texts; a text that is one whole number becomes it."""
+    if isinstance(value, dict):
+        return {case.fill(key): filled(case, each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [filled(case, each) for each in value]
+    if isinstance(value, str) and "{" in value:
+        text = case.fill(value)
+        return int(text) if text.isdecimal() else text
+    return value
+
+
+def _over(base: Any, more: Any) -> Any:
+    """`more` laid over `base`, mapping by mapping; in lists by number."""
+    if isinstance(base, list) and isinstance(more, dict):
+        made = copy.deepcopy(base)
+        for key, value in more.items():
+            made[int(key)] = _over(made[int(key)], value)
+        return made
+    if not isinstance(base, dict) or not isinstance(more, dict):
+        return more
+    return {**base, **{key: _over(base.get(key), value) for key, value in more.items()}}
+
+
+def use_shared_environments() -> None:
+    """STACKCTL_TEST_ENVS, as for the other tests."""
+    named = os.environ.get("STACKCTL_TEST_ENVS")
+    if named:
+        os.environ["STACKCTL_ENVS"] = named
+    os.environ.setdefault("STACKCTL_ENVS", json.loads(json.dumps(str(Path(sys.prefix) / "envs"))))

@@ -1,0 +1,167 @@
+"""A repair is first a plan, changes nothing until it is applied, and can be undone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from stackctl import repair, trust
+from stackctl.checks import answers
+from stackctl.checks.facts import Facts
+from stackctl.config import Flags
+from stackctl.errors import StackError
+from stackctl.model import Finding, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CONFIG = "engines:\n  main:\n    model: some/model  # mine\ngateway: {port: 4000}\n"
+HAND = """\
+model_list:
+  - model_name: claude-local   # what Claude Code asks for
+    litellm_params: {model: openai/qwen3, api_base: http://127.0.0.1:8000/v1}
+  - model_name: other
+    litellm_params: {model: openai/other, api_base: http://127.0.0.1:8001/v1}
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("STACKCTL_HOME", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def facts(home: Path, *, config: Path | None = None, hand: Path | None = None) -> Facts:
+    return Facts({}, str(home), str(home), Flags(config=str(config) if config else None), True, hand_file=str(hand) if hand else None)  # fmt: skip
+
+
+def finding(fix: str) -> Finding:
+    return Finding("some.thing", Status.FAIL, "it is broken", fix=fix)
+
+
+def nothing(words: Sequence[str]) -> None:
+    raise AssertionError(f"nothing was to be run: {words}")
+
+
+def test_a_value_of_the_configuration_is_set_and_put_back(home: Path) -> None:
+    file = home / "mine.yaml"
+    file.write_text(CONFIG)
+    change = repair.propose(facts(home, config=file), finding("stack.set engines.main.args.tool-call-parser qwen3_xml"))
+    assert change is not None
+    assert file.read_text() == CONFIG  # only a plan
+    assert "+    args:" in repair.shown(change)
+    applied = repair.apply(change, nothing)
+    assert file.read_text() == CONFIG.replace("# mine\n", "# mine\n    args:\n      tool-call-parser: qwen3_xml\n")
+    ((path, copy),) = applied.backups
+    assert path == str(file)
+    assert Path(copy).read_text() == CONFIG
+    applied.undo()
+    assert file.read_text() == CONFIG
+    assert sorted(each.name for each in home.iterdir()) == ["mine.yaml"]
+
+
+def test_two_steps_on_one_file_are_one_after_the_other(home: Path) -> None:
+    file = home / "mine.yaml"
+    file.write_text(CONFIG)
+    change = repair.propose(
+        facts(home, config=file), finding("stack.set gateway.port 4001 && stack.unset engines.main.model")
+    )
+    assert change is not None
+    applied = repair.apply(change, nothing)
+    assert "4001" in file.read_text()
+    assert "some/model" not in file.read_text()
+    applied.undo()
+    assert file.read_text() == CONFIG
+
+
+def test_a_trusted_configuration_stays_trusted(home: Path) -> None:
+    file = home / "stack.yaml"
+    file.write_text(CONFIG)
+    trust.add(str(file))
+    change = repair.propose(facts(home), finding("stack.set gateway.port 4001"))
+    assert change is not None
+    repair.apply(change, nothing)
+    assert b"4001" in trust.content(str(file), named=False)
+
+
+def test_every_deployment_of_a_handwritten_file_is_changed(home: Path) -> None:
+    file = home / "litellm_config.yaml"
+    file.write_text(HAND)
+    change = repair.propose(
+        facts(home, hand=file), finding("litellm.swap 'model_list.*.litellm_params.model' openai/ hosted_vllm/")
+    )
+    assert change is not None
+    repair.apply(change, nothing).keep()
+    assert file.read_text() == HAND.replace("openai/", "hosted_vllm/")
+
+
+def test_a_v1_at_the_end_is_taken_away(home: Path) -> None:
+    file = home / "litellm_config.yaml"
+    file.write_text(HAND)
+    change = repair.propose(
+        facts(home, hand=file), finding("litellm.swap model_list.0.litellm_params.api_base '/v1$' ''")
+    )
+    assert change is not None
+    repair.apply(change, nothing)
+    assert "api_base: http://127.0.0.1:8000}" in file.read_text()
+    assert "8001/v1" in file.read_text()
+
+
+def test_variables_leave_a_settings_file_and_the_rest_stays(home: Path) -> None:
+    file = home / "settings.json"
+    text = json.dumps({"env": {"ANTHROPIC_BASE_URL": "x", "DEBUG": "1"}, "theme": "dark"}, indent=4) + "\n"
+    file.write_text(text)
+    file.chmod(0o640)
+    change = repair.propose(facts(home), finding(f"settings.unset {file} ANTHROPIC_BASE_URL"))
+    assert change is not None
+    repair.apply(change, nothing)
+    assert file.read_text() == json.dumps({"env": {"DEBUG": "1"}, "theme": "dark"}, indent=4) + "\n"
+    assert file.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_linked_dotfile_is_changed_where_it_really_is(home: Path) -> None:
+    real = home / "dotfiles" / "bashrc"
+    real.parent.mkdir()
+    real.write_text("one\nexport ANTHROPIC_BASE_URL=x\n")
+    link = home / ".bashrc"
+    link.symlink_to(real)
+    change = repair.propose(facts(home), finding(f"comment {link} 2"))
+    assert change is not None
+    repair.apply(change, nothing)
+    assert link.is_symlink()
+    assert real.read_text() == "one\n# export ANTHROPIC_BASE_URL=x\n"
+
+
+def test_what_fails_half_way_is_undone(home: Path) -> None:
+    file = home / "mine.yaml"
+    file.write_text(CONFIG)
+    change = repair.propose(facts(home, config=file), finding("stack.set gateway.port 4001 && restart"))
+    assert change is not None
+    asked: list[Sequence[str]] = []
+
+    def fails(words: Sequence[str]) -> None:
+        asked.append(words)
+        raise StackError("it did not come back", remedy="")
+
+    with pytest.raises(StackError):
+        repair.apply(change, fails)
+    assert asked == [("restart", "--yes", "-c", str(file))]
+    assert file.read_text() == CONFIG
+    assert sorted(each.name for each in home.iterdir()) == ["mine.yaml"]
+
+
+@pytest.mark.parametrize("fix", ["", "stack.unset gateway.host", "stack.spelling", "aside /nowhere/at/all", "no-such-repair", "settings.unset /nowhere A"])  # fmt: skip
+def test_what_cannot_be_repaired_is_not_offered(home: Path, fix: str) -> None:
+    file = home / "mine.yaml"
+    file.write_text(CONFIG)
+    assert repair.propose(facts(home, config=file), finding(fix)) is None
+
+
+def test_every_repair_that_an_answer_names_exists() -> None:
+    for name, (_, row) in answers.table().items():
+        for step in filter(None, row.fix.split(" && ")):
+            assert step.split()[0] in repair.NAMES, f"{name}: {step}"
