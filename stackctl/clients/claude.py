@@ -1,6 +1,7 @@
 """Claude Code. Light: `stackctl env` loads it.
 
-Each variable was tried with Claude Code 2.1.330 (2.1.197 ignores CLAUDE_CODE_MAX_CONTEXT_TOKENS).
+Each variable was tried with Claude Code 2.1.330. CLAUDE_CODE_MAX_CONTEXT_TOKENS counts for names that it does not know:
+2.1.325 is the first to take it for `claude-local`, but 2.1.193 takes it for a name that does not begin with `claude`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ TYPE_CHECKING = False  # without the cost of importing typing
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
+
+    from stackctl.clients.types import Conflict
 
 TOKEN = "ANTHROPIC_AUTH_TOKEN"  # noqa: S105 - a variable's name
 SWITCHES = (  # each makes Claude Code ignore ANTHROPIC_BASE_URL (the list is in its own program, 2.1.330)
@@ -29,8 +32,50 @@ REMOVED = (
     "ANTHROPIC_UNIX_SOCKET",  # goes before the base URL
     *SWITCHES,
 )
+HONEST = (2, 1, 325)  # takes the true window for every name that is no model of Anthropic's
+_BY_TWIN = (2, 1, 193)  # takes it for the twin's (measured: 2.1.193, 2.1.197, 2.1.290, 2.1.323; 2.1.150 takes none)
+_REAL = (
+    "claude-opus",
+    "claude-sonnet",
+    "claude-haiku",
+    "claude-fable",
+    "claude-instant",
+    *(f"claude-{n}" for n in range(1, 10)),
+)
+_SHORT = ("opus", "sonnet", "haiku", "fable", "opusplan", "best")
 TIERS = ("OPUS", "SONNET", "HAIKU", "FABLE")
 DENIED = ("WebSearch",)  # a tool that runs on Anthropic's servers: vLLM answers 400, LiteLLM drops it in silence
+
+
+def twin(model: str) -> str:
+    """The second name of a model of ours, which the gateway serves for Claude Code before 2.1.325."""
+    return "anthropic-" + model.removeprefix("claude-")
+
+
+def is_real(model: str) -> bool:
+    """Whether Claude Code takes this for a model of Anthropic's: then it believes that it knows the window."""
+    return model.lower().removeprefix("anthropic/").startswith(_REAL) or model.lower() in _SHORT
+
+
+def adapt(facts: Mapping[str, object], version: tuple[int, ...] | None) -> Mapping[str, object]:
+    """The facts with the name for which this version takes the true window."""
+    if version is None or not _BY_TWIN <= version < HONEST:
+        return facts
+    return {**facts, "model": twin(str(facts["model"]))}
+
+
+def installed(environ: Mapping[str, str]) -> tuple[int, ...] | None:
+    """The version of the `claude` on PATH, read from where it stands; None where that does not show it."""
+    from stackctl.clients import claude_version
+
+    return claude_version.installed(environ)
+
+
+def conflicts(variables: Mapping[str, str], environ: Mapping[str, str], cwd: str) -> list[Conflict]:
+    """What would make Claude Code do something else."""
+    from stackctl.clients import claude_conflicts
+
+    return claude_conflicts.found(variables, environ, cwd)
 
 
 def environment(
@@ -92,12 +137,16 @@ CLIENT = Client(
     oldest=(2, 1, 0),
     limits=(
         (
-            (2, 1, 325),
-            "believes in a window of 200k tokens or more and will not compact in time: 2.1.325 is the first that takes ours",
+            _BY_TWIN,
+            "believes in a window of 200k tokens and will not compact in time: 2.1.193 is the first that takes ours",
         ),
     ),
     key_variable=TOKEN,
     environment=environment,
     start=start,
     removed=REMOVED,
+    version=installed,
+    adapt=adapt,
+    conflicts=conflicts,
+    settings=settings,
 )

@@ -7,7 +7,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from stackctl.clients import claude, conflicts, proxy
+from stackctl.clients import claude, claude_conflicts, proxy
 from stackctl.clients.types import Start
 from stackctl.errors import ConfigError
 
@@ -20,7 +20,7 @@ FILE = "claude-settings.json"
 def start(facts: Mapping[str, object], variables: Mapping[str, str], arguments: Sequence[str], private: str) -> Start:
     """Raises ConfigError when the user's `--settings` cannot be read."""
     own, rest = _settings_of(arguments)
-    emptied = [name for name in conflicts.settings_names(os.environ, os.getcwd()) if name in claude.REMOVED]
+    emptied = [name for name in claude_conflicts.settings_names(os.environ, os.getcwd()) if name in claude.REMOVED]
     content = claude.settings(variables, emptied)
     content["env"] |= _no_proxy(variables)
     notes = []
@@ -42,13 +42,13 @@ def start(facts: Mapping[str, object], variables: Mapping[str, str], arguments: 
 
 def _no_proxy(variables: Mapping[str, str]) -> dict[str, str]:
     """NO_PROXY with what settings files say: ours would else take their exceptions away."""
-    theirs = ",".join(conflicts.settings_values(os.environ, os.getcwd(), proxy.NAMES))
+    theirs = ",".join(claude_conflicts.settings_values(os.environ, os.getcwd(), proxy.NAMES))
     return dict.fromkeys(proxy.NAMES, proxy.merged({"NO_PROXY": variables["NO_PROXY"], "no_proxy": theirs}))
 
 
 def _about_model(model: str, facts: Mapping[str, object]) -> str:
     said = f"your --model {model} wins over {facts['model']}"
-    if model.startswith("claude-") and model != facts["model"]:
+    if claude.is_real(model):
         said += (
             f"; Claude Code believes that it knows that name and ignores the true window of {facts['window']} tokens"
         )

@@ -52,6 +52,14 @@ def overrides(facts: Mapping[str, object]) -> list[str]:
     return [word for each in given for word in ("-c", each)]
 
 
+def by_hand(facts: Mapping[str, object]) -> list[str]:
+    """The command line that does what no variable can."""
+    from stackctl.shell import posix
+
+    words = " ".join(posix.quote(word) for word in overrides(facts))
+    return ["Codex takes no provider from the environment; `stackctl launch codex` does it all, or: codex " + words]
+
+
 def start(facts: Mapping[str, object], variables: Mapping[str, str], arguments: Sequence[str], private: str) -> Start:
     """Our overrides first: for Codex the last one of a name wins, so the user's own do."""
     del variables, private
@@ -76,4 +84,5 @@ CLIENT = Client(
     key_variable=KEY,
     environment=environment,
     start=start,
+    by_hand=by_hand,
 )

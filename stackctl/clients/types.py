@@ -8,6 +8,26 @@ if TYPE_CHECKING:
 
     Facts = Mapping[str, object]  # the ClientFacts of a stack as a mapping
     Environment = Callable[[Facts, str | None, Mapping[str, str], str], dict[str, str]]
+    Version = tuple[int, ...]
+
+
+class Conflict:
+    """One thing in the way: where it stands, what it is, and who wins.
+
+    `beats_env` when it wins over what `env` sets, `beats_launch` over what `launch` does. `aside` is what is worth knowing
+    when a client is started, but nothing for a shell's start-up.
+    """
+
+    __slots__ = ("aside", "beats_env", "beats_launch", "what", "where")
+
+    def __init__(
+        self, where: str, what: str, *, beats_env: bool = False, beats_launch: bool = False, aside: bool = False
+    ) -> None:
+        self.where = where
+        self.what = what
+        self.beats_env = beats_env
+        self.beats_launch = beats_launch
+        self.aside = aside
 
 
 class Start:
@@ -30,13 +50,18 @@ class Client:
     """One client. A new one is one small file with one of these, and a row in `clients.NAMES`.
 
     `install` is the official command that installs it; `oldest` the first version that works here; `limits` are versions
-    with what those before them cannot do. `environment` gives the variables from the stack's facts, its key, the user's environment and
-    the directory for private files. `removed` are variables of the user's that would defeat it. `start` adds what only a
-    command line can say; `files` are what the environment alone refers to.
+    with what those before them cannot do. `environment` gives the variables from the stack's facts, its key, the user's
+    environment and the directory for private files. `removed` are variables of the user's that would defeat it. `start` adds
+    what only a command line can say; `files` are what the environment alone refers to.
+
+    What only some clients have: `version` reads, without starting it, which version is on PATH; `adapt` fits the facts to a
+    version; `conflicts` are what stands in the way, from the variables, the user's environment and the working directory;
+    `by_hand` is what someone must know who uses `env` without `launch`; `settings` is a settings file to the same effect.
     """
 
     __slots__ = (
-        "environment", "files", "install", "key_variable", "limits", "name", "oldest", "program", "removed", "start", "title",
+        "adapt", "by_hand", "conflicts", "environment", "files", "install", "key_variable", "limits", "name", "oldest",
+        "program", "removed", "settings", "start", "title", "version",
     )  # fmt: skip
 
     def __init__(
@@ -52,7 +77,12 @@ class Client:
         start: Callable[[Facts, Mapping[str, str], Sequence[str], str], Start],
         files: Callable[[Facts, Mapping[str, str], str], dict[str, str]] | None = None,
         removed: tuple[str, ...] = (),
-        limits: tuple[tuple[tuple[int, ...], str], ...] = (),
+        limits: tuple[tuple[Version, str], ...] = (),
+        version: Callable[[Mapping[str, str]], Version | None] | None = None,
+        adapt: Callable[[Facts, Version | None], Facts] | None = None,
+        conflicts: Callable[[Mapping[str, str], Mapping[str, str], str], list[Conflict]] | None = None,
+        by_hand: Callable[[Facts], list[str]] | None = None,
+        settings: Callable[[Mapping[str, str]], dict[str, object]] | None = None,
     ) -> None:
         self.name = name
         self.title = title
@@ -65,3 +95,8 @@ class Client:
         self.files = files
         self.removed = removed
         self.limits = limits
+        self.version = version
+        self.adapt = adapt
+        self.conflicts = conflicts
+        self.by_hand = by_hand
+        self.settings = settings

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from stackctl.clients.types import Client
+    from stackctl.clients.types import Client, Conflict
     from stackctl.config import Flags
     from stackctl.shell import Change
 
@@ -101,6 +101,8 @@ def run(request: Request) -> output.Outcome:
     client = clients.get(request.client or "claude")
     private = _private(client, request)
     environ = os.environ
+    if client.adapt is not None and client.version is not None:
+        facts = dict(client.adapt(facts, client.version(environ)))
     variables = client.environment(facts, key, environ, private)
     if client.files is not None:
         write_private(client.files(facts, environ, private))
@@ -235,30 +237,21 @@ def write_private(contents: Mapping[str, str]) -> None:
         files.write_private(path, text)
 
 
-def _warnings(client: Client, facts: dict[str, Any], variables: dict[str, str]) -> list[str]:
-    if client.name == "claude":
-        from stackctl.clients import conflicts
+def in_the_way(client: Client, variables: Mapping[str, str]) -> list[Conflict]:
+    """What stands on this machine and would make the client do something else."""
+    if client.conflicts is not None:
+        return client.conflicts(variables, os.environ, os.getcwd())
+    from stackctl.clients import conflicts
 
-        found = [
-            *conflicts.in_environment(os.environ),
-            *conflicts.in_settings(variables, os.environ, os.getcwd()),
-        ]
-        lines = [f"{each.where} {each.what}" for each in found]
-        if any(each.beats_env for each in found):
-            lines.append("a settings file beats the shell; `stackctl launch claude` beats both")
-        return lines
-    if client.name == "codex":
-        from stackctl.clients import codex
-
-        words = " ".join(_quoted(word) for word in codex.overrides(facts))
-        return ["Codex takes no provider from the environment; `stackctl launch codex` does it all, or: codex " + words]
-    return []
+    return conflicts.proxied(os.environ)
 
 
-def _quoted(word: str) -> str:
-    from stackctl.shell import posix
-
-    return posix.quote(word)
+def _warnings(client: Client, facts: Mapping[str, Any], variables: Mapping[str, str]) -> list[str]:
+    found = [each for each in in_the_way(client, variables) if not each.aside]
+    lines = [f"{each.where} {each.what}" for each in found]
+    if any(each.beats_env for each in found):
+        lines.append(f"a settings file beats the shell; `stackctl launch {client.name}` beats both")
+    return lines + (client.by_hand(facts) if client.by_hand is not None else [])
 
 
 def _printed(kind: str, client: Client, variables: dict[str, str]) -> str:
@@ -275,10 +268,8 @@ def _printed(kind: str, client: Client, variables: dict[str, str]) -> str:
         return documents.dotenv(variables)
     if kind == "json":
         return documents.as_json(variables, removed)
-    if client.name != "claude":
+    if client.settings is None:
         raise ConfigError(
             f"--shell claude-settings is for Claude Code, not for {client.title}", remedy="stackctl env --shell json"
         )
-    from stackctl.clients import claude
-
-    return documents.claude_settings(claude.settings(variables))
+    return documents.claude_settings(client.settings(variables))

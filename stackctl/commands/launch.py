@@ -43,8 +43,11 @@ def run(name: str, arguments: Sequence[str], flags: Flags, *, down_after: bool, 
     client = clients.get(name)
     paths = StackPaths(names.stack_name(flags.name, flags.config, os.environ))
     program = _program(client)
-    notes = _versions(client, program)
+    version = _version(client, program)
+    notes = [f"{client.title} {_dotted(version)} {what}" for since, what in client.limits if version < since]
     facts, key = _stack(paths, flags, yes=yes, dry_run=dry_run)
+    if client.adapt is not None:
+        facts = client.adapt(facts, version)
     private = env.private_dir(paths)
     variables = client.environment(facts, key, os.environ, private)
     start = client.start(facts, variables, arguments, private)
@@ -94,8 +97,8 @@ def _program(client: Client) -> str:
     return os.path.abspath(found)
 
 
-def _versions(client: Client, program: str) -> list[str]:
-    """What the installed version cannot do. Raises PreflightError when it is too old, or does not even say its version."""
+def _version(client: Client, program: str) -> tuple[int, ...]:
+    """The installed version. Raises PreflightError when it is too old, or does not even say its version."""
     try:
         done = process.run([program, "--version"], timeout=_VERSION_SECONDS)
     except StackError as error:
@@ -105,13 +108,16 @@ def _versions(client: Client, program: str) -> list[str]:
         why = f"`{client.program} --version` ended with exit code {done.returncode}"
         raise _broken(client, program, why, tuple(done.output.splitlines()[-10:]))
     version = tuple(int(each) for each in numbers.groups(default="0"))
-    shown = ".".join(map(str, version))
     if version < client.oldest:
         raise PreflightError(
-            f"{client.title} {shown} is too old; {'.'.join(map(str, client.oldest))} is the first that works here",
+            f"{client.title} {_dotted(version)} is too old; {_dotted(client.oldest)} is the first that works here",
             remedy=client.install + "@latest",
         )
-    return [f"{client.title} {shown} {what}" for since, what in client.limits if version < since]
+    return version
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
 
 
 def _broken(client: Client, program: str, why: str, evidence: tuple[str, ...]) -> PreflightError:
@@ -162,15 +168,12 @@ def _started(paths: StackPaths, flags: Flags, *, yes: bool, other: bool) -> dict
 
 def _in_the_way(client: Client, variables: Mapping[str, str]) -> list[str]:
     """What stands on this machine and is overridden, or cannot be."""
-    environ, cwd = os.environ, os.getcwd()
-    if client.name != "claude":
-        through = conflicts.proxy_only(environ)
-        return [f"{each.where} {each.what}" for each in through]
-    lines = [f"{each.where} {each.what}" for each in conflicts.in_environment(environ)]
-    for each in conflicts.in_settings(variables, environ, cwd):
-        wins = "this wins: only an administrator can change it" if each.beats_launch else "the stack's value wins here"
-        lines.append(f"{each.where} {each.what}; {wins}")
-    return lines + [f"{each.where} {each.what}" for each in conflicts.elsewhere(variables, environ, cwd)]
+    wins = {
+        (True, True): "; this wins: only an administrator can change it",
+        (True, False): "; the stack's value wins here",
+    }
+    found = env.in_the_way(client, variables)
+    return [f"{each.where} {each.what}{wins.get((each.beats_env, each.beats_launch), '')}" for each in found]
 
 
 def _inherited(client: Client, name: str) -> bool:

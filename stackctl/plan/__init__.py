@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from stackctl.clients.claude import is_real, twin
 from stackctl.config import CLIENT_MODEL, EMBEDDED
 from stackctl.errors import ConfigError
 from stackctl.model import Fact
@@ -49,6 +50,12 @@ def build(given: Inputs) -> Plan:
         Fact("client model", CLIENT_MODEL, "default", "a real Claude id would hide the true window from Claude Code")
     )
     facts += [Fact("alias", alias, *loaded.origin("aliases")) for alias in config.aliases]
+    notes += [
+        f"the alias {alias} is a real Claude id: who asks for it gets this model, but Claude Code then believes in the window "
+        f"of that one; {CLIENT_MODEL} is told the true one"
+        for alias in config.aliases
+        if is_real(alias)
+    ]
     if given.direct:
         notes.append(
             "direct: vLLM answers by itself, so max_tokens above the window is refused instead of clamped, "
@@ -100,7 +107,7 @@ def _managed(given: Inputs, facts: list[Fact], notes: list[str]) -> EnginePlan:
     port = given.ports[1] if given.direct else given.ports[0]
     vllm.check(engine, path)
     where, served = _model_and_name(model, given.model_path)
-    names = [CLIENT_MODEL, *loaded.config.aliases, served] if given.direct else [served]
+    names = [CLIENT_MODEL, twin(CLIENT_MODEL), *loaded.config.aliases, served] if given.direct else [served]
     flags: dict[str, Any] = {"model": where, "served-model-name": names, "host": LOOPBACK, "port": port}
     if tool is not None:
         facts.append(Fact("engine", f"{tool.package} {tool.version}".strip(), *_tool_origin(tool)))

@@ -7,6 +7,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from stackctl.clients.claude import twin
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -140,8 +142,10 @@ class Plan:
         # gateway's environment goes out as a bearer token, for messages and for count_tokens alike
         anthropic = {"model": f"anthropic/{engine.served}", "api_base": engine.url, "api_key": None}
         native = anthropic if engine.speaks_messages else openai
-        rows = [{"name": name, **native, **info} for name in (self.client_model, *self.aliases)]
-        if engine.served not in {self.client_model, *self.aliases}:
+        rows = [
+            {"name": name, **native, **info} for name in (self.client_model, twin(self.client_model), *self.aliases)
+        ]
+        if engine.served not in {row["name"] for row in rows}:
             rows.append({"name": engine.served, **openai, **info})
         return rows
 

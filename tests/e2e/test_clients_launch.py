@@ -226,8 +226,10 @@ def measured(
     window = "not reported"
     if row.name == "claude":
         usage = json.loads(out)["modelUsage"]
-        assert set(usage) == {"claude-local"}
-        window = str(usage["claude-local"]["contextWindow"])
+        (name,) = usage
+        assert name == ("claude-local" if row.locks is None else "anthropic-local")
+        window = str(usage[name]["contextWindow"])
+        assert window == str(WINDOW)
     elif row.name == "codex":
         text = "".join(each.read_text() for each in (home / ".codex" / "sessions").rglob("*.jsonl"))
         found = set(re.findall(r'"model_context_window":(\d+)', text))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stackctl.clients import claude, claude_start, conflicts, proxy
+from stackctl.clients import claude, claude_conflicts, claude_start, conflicts, proxy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (home / ".claude").mkdir(parents=True)
     (tmp_path / "work" / ".claude").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.setattr(conflicts, "_MANAGED", (str(tmp_path / "managed"),))
+    monkeypatch.setattr(claude_conflicts, "_MANAGED", (str(tmp_path / "managed"),))
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.delenv("CLAUDE_CONFIG_DIR", raising=False)
     return home
@@ -34,7 +34,7 @@ def settings(path: Path, **env: object) -> None:
 
 
 def said(user: Path) -> list[str]:
-    found = conflicts.in_settings(OURS, {"HOME": str(user)}, str(user.parent / "work"))
+    found = claude_conflicts.in_settings(OURS, {"HOME": str(user)}, str(user.parent / "work"))
     return [f"{each.where.removeprefix(str(user.parent))} {each.what}" for each in found]
 
 
@@ -47,12 +47,12 @@ def test_every_kind_of_settings_file_is_looked_at_and_only_managed_ones_beat_lau
     settings(user.parent / "managed" / "managed-settings.d" / "10-x.json", CLAUDE_CODE_MAX_CONTEXT_TOKENS=5)
     assert said(user) == [
         "/user/.claude/settings.json sets ANTHROPIC_BASE_URL to https://a.example",
-        "/work/.claude/settings.json sets ANTHROPIC_MODEL to opus",
+        "/work/.claude/settings.json sets ANTHROPIC_MODEL to opus (a real Claude id, which hides the true window)",
         "/work/.claude/settings.local.json sets CLAUDE_CODE_USE_BEDROCK to 1",
         "/managed/managed-settings.json sets ANTHROPIC_AUTH_TOKEN",
         "/managed/managed-settings.d/10-x.json sets CLAUDE_CODE_MAX_CONTEXT_TOKENS to 5",
     ]
-    found = conflicts.in_settings(OURS, {"HOME": str(user)}, str(user.parent / "work"))
+    found = claude_conflicts.in_settings(OURS, {"HOME": str(user)}, str(user.parent / "work"))
     assert [each.beats_launch for each in found] == [False, False, False, True, True]
 
 
@@ -81,7 +81,7 @@ def test_a_value_that_may_be_a_secret_is_not_shown(user: Path) -> None:
 
 def test_the_config_directory_can_be_elsewhere(user: Path) -> None:
     settings(user.parent / "own" / "settings.json", ANTHROPIC_MODEL="opus")
-    found = conflicts.in_settings(OURS, {"HOME": str(user), "CLAUDE_CONFIG_DIR": str(user.parent / "own")}, "/")
+    found = claude_conflicts.in_settings(OURS, {"HOME": str(user), "CLAUDE_CONFIG_DIR": str(user.parent / "own")}, "/")
     assert [each.where for each in found] == [str(user.parent / "own" / "settings.json")]
 
 
@@ -96,9 +96,9 @@ def test_launch_takes_away_what_a_settings_file_adds_and_keeps_its_proxy_excepti
 
 
 def test_the_shells_own_variables(user: Path) -> None:
-    found = conflicts.in_environment({"ANTHROPIC_API_KEY": "sk-1", "CLAUDE_CODE_USE_FOUNDRY": "true", "ALL_PROXY": "socks5://x"})  # fmt: skip
+    found = claude_conflicts.in_environment({"ANTHROPIC_API_KEY": "sk-1", "CLAUDE_CODE_USE_FOUNDRY": "true", "ALL_PROXY": "socks5://x"})  # fmt: skip
     assert [each.what.split(",")[0] for each in found] == ["sets ANTHROPIC_API_KEY", "sets CLAUDE_CODE_USE_FOUNDRY", "sets ALL_PROXY"]  # fmt: skip
-    assert conflicts.in_environment({"CLAUDE_CODE_USE_VERTEX": "0", "ANTHROPIC_API_KEY": ""}) == []
+    assert claude_conflicts.in_environment({"CLAUDE_CODE_USE_VERTEX": "0", "ANTHROPIC_API_KEY": ""}) == []
 
 
 @pytest.mark.parametrize("value", ["127.0.0.1", "*", "corp, 127.0.0.1"])
@@ -108,7 +108,7 @@ def test_a_proxy_that_is_told_of_loopback_is_no_conflict(value: str) -> None:
 
 
 def elsewhere(user: Path, **environ: str) -> list[str]:
-    found = conflicts.elsewhere(OURS, {"HOME": str(user), **environ}, str(user.parent / "work"))
+    found = claude_conflicts.elsewhere(OURS, {"HOME": str(user), **environ}, str(user.parent / "work"))
     return [f"{each.where.removeprefix(str(user.parent))} {each.what}" for each in found]
 
 
@@ -155,3 +155,23 @@ def test_a_program_of_the_windows_side(tmp_path: Path, monkeypatch: pytest.Monke
     assert conflicts.wsl_program("/mnt/c/Users/me/AppData/Roaming/npm/claude", inside)
     assert not conflicts.wsl_program("/usr/local/bin/claude", inside)
     assert not conflicts.wsl_program("/mnt/data/bin/claude", {})  # a plain Linux machine with a disk under /mnt
+
+
+def test_a_helper_for_keys_and_a_list_of_allowed_models_are_named(user: Path) -> None:
+    (user / ".claude" / "settings.json").write_text(json.dumps({"apiKeyHelper": "/bin/x", "availableModels": ["opus"]}))
+    assert said(user) == [
+        "/user/.claude/settings.json names an apiKeyHelper; its key is not used while the token is set",
+        "/user/.claude/settings.json allows a list of models (availableModels) that claude-local is not in",
+    ]
+
+
+@pytest.mark.parametrize("model", ["claude-opus-4-8", "claude-3-5-sonnet-20241022", "anthropic/claude-haiku-4-5", "opus", "Claude-Sonnet-5"])  # fmt: skip
+def test_a_real_claude_id_is_known(model: str) -> None:
+    assert claude.is_real(model)
+
+
+@pytest.mark.parametrize(
+    "model", ["claude-local", "anthropic-local", "claude-local-opus", "Qwen/Qwen3-Coder", "my-opus"]
+)
+def test_a_name_of_ours_is_no_real_id(model: str) -> None:
+    assert not claude.is_real(model)

@@ -385,10 +385,10 @@ def test_a_client_that_is_too_old_or_broken(
 
 
 def test_a_version_that_does_not_know_the_window_runs_and_is_named(home: Path, running: StackPaths) -> None:
-    dump = stub(home / "bin", "claude", version="2.1.197 (Claude Code)")
+    dump = stub(home / "bin", "claude", version="2.1.150 (Claude Code)")
     done = launch(home, "claude")
     assert done.returncode == 0
-    assert "2.1.197 believes in a window of 200k tokens" in done.stderr
+    assert "2.1.150 believes in a window of 200k tokens" in done.stderr
     assert dump.exists()
 
 

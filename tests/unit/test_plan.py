@@ -117,7 +117,7 @@ def test_a_command_runs_in_place_of_vllm_with_its_flags(tmp_path: Path) -> None:
 def test_direct_serves_every_name_from_the_engine_on_the_gateways_port(tmp_path: Path) -> None:
     got = made(tmp_path, "engines: {a: {model: m/x}}\ngateway: {kind: direct, port: 4321}\naliases: [mine]")
     at = got.engine.argv.index("--served-model-name")
-    assert got.engine.argv[at + 1 : at + 4] == ("claude-local", "mine", "m/x")
+    assert got.engine.argv[at + 1 : at + 5] == ("claude-local", "anthropic-local", "mine", "m/x")
     assert value(got.engine.argv, "--port") == "4321"
     assert got.gateway.argv == ()
     assert got.engine.url == got.gateway.url == "http://127.0.0.1:4321"

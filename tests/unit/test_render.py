@@ -37,6 +37,7 @@ def test_the_recipe_is_all_there() -> None:
     rows = {row["model_name"]: row["litellm_params"] for row in config["model_list"]}
     assert rows["claude-3-5-sonnet-20241022"] == rows["claude-local"]
     assert rows["claude-local"]["api_base"] == "http://127.0.0.1:8000"
+    assert rows["anthropic-local"] == rows["claude-local"]  # for Claude Code before 2.1.325
     assert config["litellm_settings"]["drop_params"] is True
     assert config["litellm_settings"]["request_timeout"] == 600
     assert config["litellm_settings"]["num_retries"] == 0
@@ -49,7 +50,7 @@ def test_any_model_name_comes_out_as_it_went_in(served: str) -> None:
     hostile = dataclasses.replace(made, engine=dataclasses.replace(made.engine, served=served))
     config = yaml.safe_load(render.render(hostile)[0].text)
     assert config["model_list"][-1]["litellm_params"]["model"] == f"hosted_vllm/{served}"
-    assert len(config["model_list"]) == (2 if served != "claude-local" else 1)
+    assert len(config["model_list"]) == (3 if served not in {"claude-local", "anthropic-local"} else 2)
 
 
 def override(text: str) -> None:
