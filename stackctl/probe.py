@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from _typeshed import WriteableBuffer
 
     from stackctl.model import Probe
@@ -51,39 +53,57 @@ class Result:
 def request(probe: Probe) -> Result:
     """Send `probe` and wait at most its `timeout` for the whole answer. Network faults are results, not exceptions."""
     began = time.monotonic()
-    deadline = began + probe.timeout
     status, body, error, timed_out = 0, b"", "", False
-    connection: _Plain | None = None
     try:
-        url = urlsplit(probe.url)
-        connection = _connection(url.scheme, url.hostname or "", url.port, deadline)
-        path = (url.path or "/") + (f"?{url.query}" if url.query else "")
-        content, headers = _body(probe)
-        connection.request(probe.method, path, content, headers)
-        answer = connection.getresponse()
-        status = answer.status
-        body = _read(answer)
-    except TimeoutError:
-        timed_out = True
-        error = f"no {'complete ' if status else ''}answer within {probe.timeout:g} s"
-    except ConnectionRefusedError:
-        error = "connection refused"
-    except http.client.IncompleteRead:
-        error = "the answer was cut off"
-    except http.client.RemoteDisconnected:
-        error = "the connection was closed without an answer"
-    except http.client.HTTPException as fault:
-        error = f"not an HTTP answer ({type(fault).__name__})"
-    except OSError as fault:
-        error = (fault.strerror or str(fault)).lower()
-    except ValueError as fault:  # a bad address
-        error = str(fault)
-    finally:
-        if connection is not None:
-            connection.hang_up()
+        with opened(probe) as answer:
+            status = answer.status
+            body = _read(answer)
+    except FAULTS as fault:
+        error, timed_out = in_words(fault, probe, status), isinstance(fault, TimeoutError)
     if not error and status != 200:
         error = f"status {status}"
     return Result(status, body, time.monotonic() - began, error, timed_out)
+
+
+FAULTS = (OSError, http.client.HTTPException, ValueError)
+
+
+@contextlib.contextmanager
+def opened(probe: Probe) -> Iterator[http.client.HTTPResponse]:
+    """Send `probe`; the answer once its headers are here, to be read piece by piece (`read1`) within the same deadline.
+
+    Raises one of FAULTS, also from reading. Leaving the block hangs up, whether or not the answer has been read.
+    """
+    connection: _Plain | None = None
+    try:
+        url = urlsplit(probe.url)
+        connection = _connection(url.scheme, url.hostname or "", url.port, time.monotonic() + probe.timeout)
+        path = (url.path or "/") + (f"?{url.query}" if url.query else "")
+        content, headers = _body(probe)
+        connection.request(probe.method, path, content, headers)
+        yield connection.getresponse()
+    finally:
+        if connection is not None:
+            connection.hang_up()
+
+
+def in_words(fault: Exception, probe: Probe, status: int) -> str:
+    """Say what one of FAULTS means; `status` is 0 when it came before the answer's headers."""
+    match fault:
+        case TimeoutError():
+            return f"no {'complete ' if status else ''}answer within {probe.timeout:g} s"
+        case ConnectionRefusedError():
+            return "connection refused"
+        case http.client.IncompleteRead():
+            return "the answer was cut off"
+        case http.client.RemoteDisconnected():
+            return "the connection was closed without an answer"
+        case http.client.HTTPException():
+            return f"not an HTTP answer ({type(fault).__name__})"
+        case OSError():
+            return (fault.strerror or str(fault)).lower()
+        case _:
+            return str(fault)  # a bad address
 
 
 def _read(answer: http.client.HTTPResponse) -> bytes:

@@ -150,7 +150,9 @@ def events(stream: Iterator[bytes | Json], faults: Mapping[str, str]) -> Iterato
             held += out
         else:
             yield from out
-    yield from held
+    if held:
+        yield {"silence": 0.6}
+        yield b"".join(held)
 
 
 def _event(raw: bytes, faults: Mapping[str, str]) -> list[bytes]:

@@ -1,0 +1,188 @@
+"""The live probes: bounded requests, first to the engine, then through the gateway, then as a client would ask.
+
+Each probe of the gateway needs the same probe of the engine behind it: the first hop that fails is the culprit, and the
+ones behind it are not blamed for it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from stackctl.checks.check import Check, Hop
+from stackctl.checks.live import (
+    answering,
+    asking,
+    caching,
+    client,
+    lengths,
+    network,
+    retries,
+    streams,
+    tools,
+    turns,
+    wording,
+)  # fmt: skip
+from stackctl.checks.live.peer import BUDGET, Peer
+from stackctl.checks.live.quiet import Quiet
+from stackctl.model import Finding, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from stackctl.checks.facts import Facts, Lane
+
+    Probe = Callable[[Peer, Peer | None], Iterable[Finding]]
+
+_SECONDS = 19.0  # each question has a deadline of its own, well before this
+# What is asked of an engine and of the gateway in front of it. `alone` ones are judged by counters or time, and come last.
+_BOTH: tuple[tuple[str, Probe, bool], ...] = (
+    ("answers", answering.token, False),
+    ("words", wording.plain, False),
+    ("key", asking.key, False),
+    ("models", asking.listed, False),
+    ("unknown-model", asking.unknown_model, False),
+    ("count", lengths.count, False),
+    ("limit", lengths.limit, False),
+    ("tools", tools.calls, False),
+    ("tool-result", turns.tool_result, False),
+    ("thinking", turns.thinking, False),
+    ("image", turns.image, False),
+    ("stream", streams.to_the_end, False),
+    ("cache", caching.second_turn, True),
+    ("parallel", streams.side_by_side, True),
+    ("cancel", streams.left_alone, True),
+)
+_GATEWAY: tuple[tuple[str, Probe, bool], ...] = (
+    ("series", network.in_series, False),
+    ("retries", retries.one_call, True),
+)
+
+
+def checks(facts: Facts) -> tuple[Check, ...]:
+    """The live checks for what was found; none where nothing runs that could be asked."""
+    if facts.static or (facts.own and not facts.running):
+        return ()
+    found: list[Check] = []
+    ends = facts.began + BUDGET
+    quiet: dict[str, Quiet] = {}
+    engines: dict[str, Peer] = {}
+    for lane in facts.lanes:
+        found += _lane(facts, lane, ends, quiet, engines)
+    if facts.own and facts.state is not None:
+        found.append(
+            Check(
+                "network",
+                Hop.BEHAVIOUR,
+                _first_line(network.off_machine),
+                network.off_machine,
+                live=True,
+            )
+        )
+    quiet_ones = [each for each in found if each.id.partition("@")[0] in _ALONE]
+    return (*(each for each in found if each not in quiet_ones), *quiet_ones)
+
+
+_ALONE = {name for name, _, alone in (*_BOTH, *_GATEWAY) if alone}
+
+
+def _lane(facts: Facts, lane: Lane, ends: float, quiet: dict[str, Quiet], engines: dict[str, Peer]) -> Iterator[Check]:
+    """The checks of one route. An engine that several routes share is asked once."""
+    last = lane.engine or lane.gateway
+    if last is None:
+        return
+    engine = None
+    lock = quiet.setdefault(last.url, Quiet())
+    if lane.engine is not None:
+        place = f"engine:{lane.engine.name}"
+        engine = engines.get(lane.engine.url + lane.engine.model)
+        if engine is None:
+            engine = engines[lane.engine.url + lane.engine.model] = Peer(lane.engine, ends, lock=lock)
+            yield from _peer(engine, None, place, "")
+    if lane.gateway is None or (lane.engine is not None and lane.gateway.url == lane.engine.url):
+        if engine is not None:  # clients talk to the engine itself
+            engine.front = True
+            yield from _front(facts, engine, f"engine:{engine.endpoint.name}")
+        return
+    gateway = Peer(lane.gateway, ends, lock=lock)
+    behind = f"engine:{lane.engine.name}" if lane.engine is not None else ""
+    place = f"gateway:{lane.route}"
+    yield from _peer(gateway, engine, place, behind)
+    yield from _front(facts, gateway, place)
+
+
+def _peer(peer: Peer, engine: Peer | None, place: str, behind: str) -> Iterator[Check]:
+    """The checks of one end. Each needs that the end answers, and the same check of the engine behind it."""
+    hop = Hop.ENGINE if peer.where == "engine" else Hop.GATEWAY
+    before = (f"answers@{behind}",) if behind else ()
+    yield Check(
+        f"health@{place}", hop, _first_line(answering.health), lambda facts: _clean(facts, answering.health(peer)),
+        needs=before, live=True, seconds=_SECONDS,
+    )  # fmt: skip
+    for name, probe, alone in (*_BOTH, *(_GATEWAY if peer.where == "gateway" else ())):
+        needs: tuple[str, ...] = (f"health@{place}",) if name == "answers" else (f"answers@{place}",)
+        if behind:
+            needs += (f"{name}@{behind}",)
+        yield Check(
+            f"{name}@{place}", hop, _first_line(probe), _bound(probe, peer, engine, alone=alone),
+            needs=needs, live=True, seconds=_SECONDS,
+        )  # fmt: skip
+
+
+def _front(facts: Facts, peer: Peer, place: str) -> Iterator[Check]:
+    """What concerns only the end that clients talk to."""
+    yield Check(
+        f"client@{place}", Hop.CLIENT, _first_line(client.request), _bound(client.request, peer, None, alone=False),
+        needs=(f"answers@{place}", f"tools@{place}", f"thinking@{place}"), live=True, seconds=_SECONDS,
+    )  # fmt: skip
+    asked = _asked(facts, peer)
+    if asked:
+        yield Check(
+            f"tiers@{place}", Hop.GATEWAY, _first_line(asking.tiers), lambda facts: _clean(facts, asking.tiers(peer, asked)),
+            needs=(f"answers@{place}",), live=True, seconds=_SECONDS,
+        )  # fmt: skip
+
+
+def _asked(facts: Facts, peer: Peer) -> Mapping[str, str]:
+    """The model names that a client may ask this end for: those of this shell when it points here, else what we export."""
+    if facts.environ.get("ANTHROPIC_BASE_URL", "").rstrip("/") == peer.endpoint.url:
+        return asking.tier_variables(facts.environ)
+    return {}
+
+
+def _bound(probe: Probe, peer: Peer, engine: Peer | None, *, alone: bool) -> Callable[[Facts], Iterable[Finding]]:
+    def run(facts: Facts) -> list[Finding]:
+        if not alone:
+            with peer.lock.talk():
+                return _said(facts, peer, [] if peer.over else probe(peer, engine))
+        with peer.lock.alone(peer.left(_SECONDS)) as quiet:
+            return _said(facts, peer, probe(peer, engine) if quiet and not peer.over else [])
+
+    return run
+
+
+def _said(facts: Facts, peer: Peer, found: Iterable[Finding]) -> list[Finding]:
+    """Clean, and said once: what two questions run into is one fault."""
+    kept = []
+    for each in _clean(facts, found):
+        if each.status in {Status.FAIL, Status.WARN} and not peer.first(each.id):
+            kept.append(Finding(each.id, Status.SKIPPED, "the same was found by another question", hop=each.hop))
+        else:
+            kept.append(each)
+    if peer.over and not kept:
+        kept.append(Finding("doctor.no-time", Status.SKIPPED, "there was no time left to ask", hop=peer.where))
+    return kept
+
+
+def _clean(facts: Facts, found: Iterable[Finding]) -> list[Finding]:
+    """Without secrets: servers like to repeat the key that they refuse."""
+    return [
+        dataclasses.replace(
+            each, cause=facts.clean(each.cause), evidence=tuple(facts.clean(line) for line in each.evidence)
+        )
+        for each in found
+    ]
+
+
+def _first_line(what: Callable[..., object]) -> str:
+    return (what.__doc__ or "").partition("\n")[0]

@@ -1,0 +1,176 @@
+"""Does it answer at all: the first question to an engine or a gateway, and what each refusal of it means."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from stackctl.checks.answers import finding
+from stackctl.checks.live import metrics
+from stackctl.checks.live.reply import End, Reply
+from stackctl.model import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from stackctl.checks.live.peer import Peer
+    from stackctl.model import Finding
+
+PATIENCE = 10.0  # seconds for one token; a CPU engine that others use takes some
+_COOLDOWN = re.compile(r"No deployments available|cooldown_list", re.IGNORECASE)
+_UNREACHABLE = re.compile(
+    r"Cannot connect to host|Connect(?:ion)? (?:call failed|refused|error)|All connection attempts failed"
+    r"|Name or service not known|getaddrinfo failed",
+    re.IGNORECASE,
+)
+_NO_MODEL = re.compile(r"model .{0,200}(?:does not exist|not found|not supported)|Invalid model name", re.IGNORECASE)
+_NO_TEMPLATE = re.compile(
+    r"default chat template is no longer allowed|chat template .{0,40}not (?:found|set)", re.IGNORECASE
+)
+
+
+def health(peer: Peer) -> Iterator[Finding]:
+    """The socket answers, and an engine's `/health` is 200."""
+    path = "/health" if peer.where == "engine" else "/health/liveliness"
+    answer = peer.get(path)
+    if answer.timed_out:
+        yield finding(f"{peer.where}.hangs", Status.FAIL, (f"GET {path}: {answer.error}",), **words(peer))
+    elif not answer.status:
+        name = "not-http" if "not an HTTP" in answer.error else "refused"
+        yield finding(
+            f"{peer.where}.{name}", Status.FAIL, (f"GET {path}: {answer.error}",), why=answer.error, **words(peer)
+        )
+    elif peer.where == "engine" and answer.status == 503:
+        yield finding("engine.core-dead", Status.FAIL, ("GET /health: status 503",), **words(peer))
+    elif peer.where == "engine" and answer.status >= 500:
+        said = f"status {answer.status}"
+        yield finding(
+            "engine.unhealthy", Status.WARN, (f"GET /health: {said}",), said=said, blocks=False, **words(peer)
+        )
+
+
+def token(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
+    """One token comes. `engine` is what stands behind a gateway; it has answered already."""
+    counted = engine or peer
+    before = metrics.read(counted)
+    missing = None
+    reply = peer.ask("Say hi.", most=PATIENCE, max_tokens=1)
+    if peer.where == "engine" and no_such_path(reply):
+        peer.chat_only = True
+        missing = reply
+        reply = peer.ask("Say hi.", most=PATIENCE, max_tokens=1)
+    if reply.end is End.TIMEOUT or (reply.end is End.CUT and not reply.blocks):
+        yield from _silent(peer, reply, metrics.worked(before, metrics.read(counted)))
+    elif not reply.whole:
+        yield from refusal(peer, engine, reply)
+    elif missing is not None and peer.front:
+        yield finding("engine.no-messages", Status.FAIL, (f"POST /v1/messages: {missing.shown()}",), **words(peer))
+    elif reply.problems:
+        yield spoilt(peer, engine, reply)
+    elif not reply.blocks and not reply.usage.get("output_tokens"):
+        yield finding(f"{peer.where}.empty", Status.FAIL, (reply.shown(),), **words(peer))
+
+
+def spoilt(peer: Peer, engine: Peer | None, reply: Reply) -> Finding:
+    """The finding for a stream that breaks the protocol."""
+    shown = (*reply.problems[:3], reply.shown())
+    if peer.where == "gateway" and engine is not None:
+        return finding("gateway.turns", Status.FAIL, shown, said=reply.problems[0], **words(peer))
+    return finding("behaviour.blocks", Status.FAIL, shown, **words(peer))
+
+
+def _silent(peer: Peer, reply: Reply, worked: bool) -> Iterator[Finding]:
+    if worked:  # others keep it busy, or it is slow: neither is a fault
+        yield finding(
+            f"{peer.where}.busy",
+            Status.SKIPPED,
+            (reply.shown(), "its counters of tokens moved meanwhile"),
+            **words(peer),
+        )
+    elif peer.where == "engine":
+        evidence = (
+            "GET /health: status 200",
+            f"POST /v1/messages: {reply.shown()}",
+            "its counters of tokens stood still",
+        )
+        yield finding("engine.frozen", Status.FAIL, evidence, **words(peer))
+    else:
+        yield finding("gateway.silent", Status.FAIL, (f"POST /v1/messages: {reply.shown()}",), **words(peer))
+
+
+def refusal(peer: Peer, engine: Peer | None, reply: Reply) -> Iterator[Finding]:
+    """What a plain question's failure means."""
+    shown, gateway = (reply.shown(),), peer.where == "gateway"
+    said: dict[str, Any] = {"said": reply.said or f"status {reply.status}", **words(peer)}
+    from_engine = gateway and "Exception" in reply.raw
+    if not reply.status:
+        name = "refused" if reply.end is End.FAULT else "not-http"
+        yield finding(f"{peer.where}.{name}", Status.FAIL, shown, why=reply.said, **words(peer))
+    elif reply.end is End.CUT:
+        yield finding(f"{peer.where}.cut", Status.FAIL, shown, **words(peer))
+    elif 300 <= reply.status < 400 or (reply.status == 200 and reply.body is None and reply.raw):
+        yield finding(f"{peer.where}.not-http", Status.FAIL, shown, **words(peer))
+    elif cooling(reply):
+        yield cooldown(peer, reply)
+    elif reply.status in {401, 403} and from_engine:
+        yield finding("gateway.engine-key", Status.FAIL, shown, **said)
+    elif reply.status in {401, 403} or "no_db_connection" in reply.raw or "No connected db" in reply.raw:
+        yield finding(f"{peer.where}.key", Status.FAIL, shown, **said)
+    elif gateway and _UNREACHABLE.search(reply.raw + reply.said):
+        yield finding("gateway.wrong-address", Status.FAIL, shown, **said)
+    elif _NO_MODEL.search(reply.raw):
+        name = "gateway.wrong-model" if from_engine else f"{peer.where}.model-missing"
+        yield finding(name, Status.FAIL, shown, model=peer.endpoint.model, names=named(peer), **said)
+    elif reply.status in {404, 405}:
+        if gateway and engine is not None and engine.chat_only:
+            yield finding("engine.no-messages", Status.FAIL, shown, **words(engine))
+        else:
+            name = "gateway.wrong-path" if gateway else "engine.no-messages"
+            yield finding(name, Status.FAIL, shown, **words(peer))
+    elif _NO_TEMPLATE.search(reply.raw):
+        yield finding("engine.no-template", Status.FAIL, shown, **said)
+    else:
+        name = "error" if reply.status >= 500 or reply.status == 200 else "rejects"
+        yield finding(f"{peer.where}.{name}", Status.FAIL, shown, **said)
+
+
+def cooling(reply: Reply) -> bool:
+    """Whether LiteLLM keeps its deployment out of use, and so hides what was wrong."""
+    return reply.status in {429, 500, 503} and _COOLDOWN.search(reply.raw) is not None
+
+
+def cooldown(peer: Peer, reply: Reply) -> Finding:
+    """The finding for it."""
+    return finding("gateway.cooldown", Status.FAIL, (reply.shown(),), **words(peer))
+
+
+def no_such_path(reply: Reply) -> bool:
+    """A 404 (or 405) for the path and not for the model."""
+    return reply.status in {404, 405} and not _NO_MODEL.search(reply.raw)
+
+
+def words(peer: Peer) -> dict[str, Any]:
+    """What every text may name."""
+    return {"url": peer.endpoint.url, "end": peer.name}
+
+
+def named(peer: Peer) -> str:
+    """The models that it lists, for people."""
+    listed = names(peer)
+    return ", ".join(f"`{each}`" for each in listed[:8]) or "none"
+
+
+def names(peer: Peer) -> list[str]:
+    """The ids of its model list; empty when there is none."""
+    return [str(each.get("id")) for each in cards(peer)]
+
+
+def cards(peer: Peer) -> list[dict[str, Any]]:
+    """The rows of `/v1/models`."""
+    answer = peer.get("/v1/models")
+    try:
+        rows = json.loads(answer.body)["data"]
+        return [each for each in rows if isinstance(each, dict)]
+    except (ValueError, KeyError, TypeError):
+        return []

@@ -1,0 +1,112 @@
+"""Keys, model names and windows: what a client is let in with, may ask for, and is told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stackctl import probe
+from stackctl.checks.answers import finding
+from stackctl.checks.live import answering
+from stackctl.checks.live.reply import End
+from stackctl.clients import claude
+from stackctl.model import Probe, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from stackctl.checks.live.peer import Peer
+    from stackctl.model import Finding
+
+WRONG_KEY = "sk-stackctl-doctor-wrong-key"
+WRONG_MODEL = "stackctl-doctor-no-such-model"
+QUICK = 4.0  # seconds within which a refusal comes; a client repeats what hangs
+
+
+def key(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
+    """A wrong key is refused, at once and with 401 or 403."""
+    del engine
+    if not peer.endpoint.key:
+        return
+    reply = peer.ask("Say hi.", most=QUICK, max_tokens=1, key=WRONG_KEY)
+    words = answering.words(peer)
+    if reply.status == 200:
+        yield finding(f"{peer.where}.any-key", Status.WARN, (f"with a wrong key: {reply.shown()}",), **words)
+    elif reply.status not in {401, 403}:
+        late = reply.end is End.TIMEOUT
+        yield finding(
+            f"{peer.where}.wrong-key-{'hangs' if late else 'unclear'}",
+            Status.WARN,
+            (f"with a wrong key: {reply.shown()}",),
+            **words,
+        )
+
+
+def listed(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
+    """The model list has the model, with the window that clients are told of."""
+    del engine
+    cards = answering.cards(peer)
+    if not cards:
+        return  # a server without a list can still work
+    names = [str(each.get("id")) for each in cards]
+    endpoint = peer.endpoint
+    words = answering.words(peer)
+    if endpoint.model not in names and not any("*" in each for each in names):
+        said = f"GET /v1/models: {', '.join(names[:8])}"
+        yield finding(
+            f"{peer.where}.model-unlisted",
+            Status.WARN,
+            (said,),
+            model=endpoint.model,
+            names=answering.named(peer),
+            **words,
+        )
+        return
+    window = next((each.get("max_model_len") for each in cards if each.get("id") == endpoint.model), None)
+    if peer.where != "engine" or not isinstance(window, int):
+        return
+    if endpoint.window is not None and window < endpoint.window:
+        said = f"GET /v1/models: max_model_len {window}; clients are told {endpoint.window}"
+        yield finding("engine.window", Status.FAIL, (said,), window=window, told=endpoint.window, **words)
+
+
+def unknown_model(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
+    """A name that nobody serves is refused, at once and in words."""
+    del engine
+    reply = peer.ask("Say hi.", most=QUICK, max_tokens=1, model=WRONG_MODEL)
+    shown = (f"for the model `{WRONG_MODEL}`: {reply.shown()}",)
+    if reply.end is End.TIMEOUT:
+        yield finding(f"{peer.where}.unknown-model-hangs", Status.WARN, shown, **answering.words(peer))
+    elif reply.status >= 500 or (reply.refused and not reply.said):
+        yield finding(f"{peer.where}.unknown-model-unclear", Status.WARN, shown, **answering.words(peer))
+
+
+def tiers(peer: Peer, asked: Mapping[str, str]) -> Iterator[Finding]:
+    """Each name that a client's variables name (`asked`: variable to name) is answered."""
+    wanted: dict[str, list[str]] = {}
+    for variable, name in asked.items():
+        if name and name != peer.endpoint.model:
+            wanted.setdefault(name.removesuffix("[1m]"), []).append(variable)
+    for name, variables in wanted.items():
+        reply = peer.ask("Say hi.", max_tokens=1, model=name, enough=lambda _: True)
+        if reply.refused:
+            yield finding(
+                f"{peer.where}.tier",
+                Status.FAIL,
+                (f"for the model `{name}`: {reply.shown()}",),
+                model=name,
+                variables=", ".join(variables),
+                names=answering.named(peer),
+                **answering.words(peer),
+            )
+
+
+def tier_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables of this shell that name a model for Claude Code to ask for, and the names."""
+    variables = ["ANTHROPIC_MODEL", "CLAUDE_CODE_SUBAGENT_MODEL", "ANTHROPIC_SMALL_FAST_MODEL"]
+    variables += [f"ANTHROPIC_DEFAULT_{tier}_MODEL" for tier in claude.TIERS]
+    return {each: environ[each] for each in variables if environ.get(each)}
+
+
+def reachable(url: str) -> bool:
+    """Whether anything answers there."""
+    return bool(probe.request(Probe(url, timeout=2.0)).status)

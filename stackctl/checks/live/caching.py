@@ -1,0 +1,104 @@
+"""The prefix cache: the second turn of a conversation must not read the first one again."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from stackctl.checks.answers import finding
+from stackctl.checks.live import answering, metrics
+from stackctl.model import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from stackctl.checks.live.peer import Peer
+    from stackctl.checks.live.reply import Reply
+    from stackctl.model import Finding
+
+WORDS = 320  # of the prefix: several blocks of any engine's cache, and read in a second by a slow one
+_ENOUGH = 0.5  # of the first turn's tokens that the second must find; blocks are whole, ends are not
+
+
+def second_turn(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
+    """On turn two most of the prompt comes from the engine's cache."""
+    counted = engine or peer
+    if metrics.read(counted) is None:
+        return  # no counters, and no other proof
+    mark = uuid.uuid4().hex
+    turns = [_body(mark, index, billing=peer.where == "gateway") for index in (1, 2)]
+    first = peer.ask(turns[0]["messages"], max_tokens=1, system=turns[0]["system"])
+    before = metrics.read(counted)
+    second = peer.ask(turns[1]["messages"], max_tokens=1, system=turns[1]["system"])
+    after = metrics.read(counted)
+    if not (first.whole and second.whole) or before is None or after is None:
+        return  # the check of plain answers says what is wrong
+    hits, total = after.get(metrics.HITS, 0.0) - before.get(metrics.HITS, 0.0), _prompt(second, before, after)
+    hits = max(hits, second.usage.get("cache_read_input_tokens", 0))
+    if total < 100 or hits >= _ENOUGH * total:
+        return
+    said = f"turn two has {total:.0f} tokens, {hits:.0f} of them came from the cache"
+    words = {**answering.words(peer), "hits": f"{hits:.0f}", "total": f"{total:.0f}"}
+    if peer.where == "engine":
+        yield finding("engine.prefix-cache", Status.WARN, (said, *differing(peer, turns)), **words)
+    else:
+        yield finding("gateway.prefix-cache", Status.WARN, (said, *differing(counted, turns)), **words)
+
+
+def _prompt(reply: Reply, before: dict[str, float], after: dict[str, float]) -> float:
+    read = after.get(metrics.QUERIES, 0.0) - before.get(metrics.QUERIES, 0.0)
+    names = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+    return read or sum(reply.usage.get(name, 0) for name in names)
+
+
+def _body(mark: str, turn: int, *, billing: bool) -> dict[str, Any]:
+    """One turn as Claude Code sends it; its billing header differs from turn to turn, which vLLM's own path undoes."""
+    prefix = f"Check {mark}. " + " ".join(f"rule{number}" for number in range(WORDS))
+    system = [{"type": "text", "text": prefix}]
+    if billing:
+        header = f"x-anthropic-billing-header: cc_version=2.1.330.{mark[turn : turn + 3]}; cc_entrypoint=cli;"
+        system.insert(0, {"type": "text", "text": header})
+    messages = [{"role": "user", "content": "Say one."}]
+    if turn == 2:
+        messages += [{"role": "assistant", "content": "one"}, {"role": "user", "content": "Say two."}]
+    return {"system": system, "messages": messages}
+
+
+def differing(engine: Peer, turns: list[dict[str, Any]]) -> tuple[str, ...]:
+    """Where the two prompts part, as the engine renders them (`/v1/messages/render`); nothing where it cannot."""
+    rendered = []
+    for turn in turns:
+        body = {"model": engine.endpoint.model, "max_tokens": 1, **turn}
+        answer = engine.post("/v1/messages/render", body)
+        ids = _ids(answer.json()) if answer.ok else None
+        if ids is None:
+            return ()
+        rendered.append(ids)
+    one, two = rendered
+    same = next(
+        (at for at, pair in enumerate(zip(one, two, strict=False)) if pair[0] != pair[1]), min(len(one), len(two))
+    )
+    said = f"as the engine renders them, the prompts are the same for {same} of {len(one)} tokens"
+    if same >= len(one) * 0.9:
+        return (f"{said}: the difference is made before the engine, or its cache is off",)
+    return (f"{said}, and then differ: {_text(engine, one, same)!r} and {_text(engine, two, same)!r}",)
+
+
+def _text(engine: Peer, ids: list[int], at: int) -> str:
+    answer = engine.post("/detokenize", {"model": engine.endpoint.model, "tokens": ids[at : at + 12]})
+    data = answer.json() if answer.ok else None
+    return str(data.get("prompt", "")) if isinstance(data, dict) else json.dumps(ids[at : at + 12])
+
+
+def _ids(data: Any) -> list[int] | None:
+    """The token ids in a rendered request, wherever its version keeps them."""
+    if isinstance(data, list) and data:
+        data = data[0]
+    if not isinstance(data, dict):
+        return None
+    for name in ("token_ids", "prompt_token_ids"):
+        found = data.get(name)
+        if isinstance(found, list):
+            return found
+    return None

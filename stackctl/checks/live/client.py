@@ -1,0 +1,72 @@
+"""As Claude Code asks: its path, headers, betas and fields together (written down from 2.1.330); and which of them hurts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stackctl.checks.answers import finding
+from stackctl.checks.live import answering, tools
+from stackctl.checks.live.reply import End
+from stackctl.model import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from stackctl.checks.live.peer import Peer
+    from stackctl.checks.live.reply import Reply
+    from stackctl.model import Finding
+
+PATIENCE = 12.0
+_BETAS = (
+    "claude-code-20250219", "interleaved-thinking-2025-05-14", "context-management-2025-06-27",
+    "prompt-caching-scope-2026-01-05", "effort-2025-11-24",
+)  # fmt: skip
+_CACHE = {"type": "ephemeral"}
+_FIELDS: dict[str, Any] = {
+    "thinking": {"type": "adaptive"},
+    "context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]},
+    "output_config": {"effort": "high"},
+    "metadata": {"user_id": "user_check_account__session_check"},
+}
+
+
+def request(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
+    """A request with all that Claude Code puts into it is answered."""
+    del engine
+    reply = _ask(peer, _FIELDS)
+    if reply.whole or reply.end in {End.LEFT, End.TIMEOUT}:
+        return
+    if answering.cooling(reply):
+        yield answering.cooldown(peer, reply)
+        return
+    shown = (f"POST /v1/messages?beta=true as Claude Code sends it: {reply.shown()}",)
+    words = {**answering.words(peer), "said": reply.said or f"status {reply.status}"}
+    culprit = next((name for name, value in _FIELDS.items() if _ask(peer, {name: value}, betas=False).refused), None)
+    if culprit is None and _ask(peer, {}).refused:
+        culprit = "anthropic-beta"
+    if culprit is None:
+        yield finding("client.request-refused", Status.FAIL, shown, **words)
+    else:
+        yield finding("client.field-refused", Status.FAIL, shown, field=culprit, **words)
+
+
+def _ask(peer: Peer, fields: dict[str, Any], *, betas: bool = True) -> Reply:
+    system = [
+        {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1.330.abc; cc_entrypoint=cli;"},
+        {"type": "text", "text": "You are a coding agent.", "cache_control": _CACHE},
+    ]
+    said = [{"type": "text", "text": "Say hi.", "cache_control": _CACHE}]
+    headers = {"x-app": "cli"} | ({"anthropic-beta": ",".join(_BETAS)} if betas else {})
+    window = peer.endpoint.window or 32768
+    more: dict[str, Any] = {"tools": [tools.PING, tools.WEATHER]}
+    return peer.ask(
+        [{"role": "user", "content": said}],
+        most=PATIENCE,
+        max_tokens=min(4096, window // 4),
+        system=system,
+        headers=headers,
+        query="?beta=true",
+        enough=lambda _: True,
+        **more,
+        **fields,
+    )

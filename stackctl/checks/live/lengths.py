@@ -1,0 +1,76 @@
+"""How long: the count of tokens that a client plans with, and answers longer than the window."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stackctl.checks.answers import finding
+from stackctl.checks.live import answering, tools
+from stackctl.checks.live.reply import End
+from stackctl.model import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from stackctl.checks.live.peer import Peer
+    from stackctl.model import Finding
+
+_SLACK = 0.02  # a gateway may add a word of its own
+HUGE = 999_999  # tokens: more than any window of a model of one's own
+
+
+def count(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
+    """The gateway's count of tokens is the engine's own."""
+    if peer.chat_only:
+        return
+    mine = _counted(peer)
+    words = answering.words(peer)
+    if isinstance(mine, str):
+        if mine.startswith(("status 404", "status 405")):
+            yield finding(f"{peer.where}.no-count", Status.WARN, (f"POST /v1/messages/count_tokens: {mine}",), **words)
+        else:
+            yield finding(
+                f"{peer.where}.count-fails", Status.WARN, (f"POST /v1/messages/count_tokens: {mine}",), **words
+            )
+        return
+    peer.learnt["count"] = mine
+    theirs = engine.learnt.get("count") if engine is not None else None
+    if peer.where == "gateway" and isinstance(theirs, int) and abs(mine - theirs) > max(2, _SLACK * theirs):
+        said = f"the same question has {mine} tokens by the gateway, {theirs} by the engine"
+        yield finding("gateway.count", Status.WARN, (said,), mine=mine, theirs=theirs, **words)
+
+
+def _counted(peer: Peer) -> int | str:
+    """Tokens, or what was said instead."""
+    body: dict[str, Any] = {
+        "model": peer.endpoint.model,
+        "system": "You are a coding agent. " * 8,
+        "messages": [{"role": "user", "content": 'for (;;) { printf("%d, ", x++); } // Grüße, 世界! ' * 6}],
+    }
+    if not peer.endpoint.embedded:
+        body["tools"] = [tools.PING, tools.WEATHER]
+    answer = peer.post("/v1/messages/count_tokens", body, 6.0)
+    if not answer.ok:
+        return answer.error
+    data = answer.json()
+    found = data.get("input_tokens") if isinstance(data, dict) else None
+    return found if isinstance(found, int) and found > 0 else f"no count in {answer.body[:120]!r}"
+
+
+def limit(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
+    """An answer longer than the window is cut to size by the gateway; an engine may refuse it, in words."""
+    del engine
+    reply = peer.ask("Say hi.", max_tokens=HUGE, enough=lambda _: True)
+    if reply.whole or reply.end is End.LEFT:
+        return
+    shown = (f"with max_tokens {HUGE}: {reply.shown()}",)
+    words = {**answering.words(peer), "said": reply.said or f"status {reply.status}"}
+    if peer.where == "engine":
+        if reply.status >= 500 or not reply.said:
+            yield finding("engine.length-error", Status.WARN, shown, **words)
+    elif reply.end is End.TIMEOUT:
+        return  # slow: another check's matter
+    elif reply.status == 400 and reply.said:
+        yield finding("gateway.length", Status.WARN, shown, blocks=False, **words)
+    else:
+        yield finding("gateway.length-error", Status.WARN, shown, blocks=False, **words)

@@ -1,0 +1,184 @@
+"""One end of the line that can be asked: an engine, or the gateway in front of it; and how one question is put to it."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from stackctl import probe
+from stackctl.checks.live import chat, events, messages
+from stackctl.checks.live.quiet import Quiet
+from stackctl.checks.live.reply import End, Reply
+from stackctl.model import Probe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from stackctl.checks.facts import Endpoint
+
+AGENT = "stackctl-doctor"  # so that a log tells our questions from a client's
+BUDGET = 16.5  # seconds from the beginning of the run after which no question waits any longer
+
+
+@dataclass(slots=True)
+class Peer:
+    """An endpoint, and what was learnt of it meanwhile.
+
+    `chat_only` is set where it has no `/v1/messages`: it is then asked by chat completions. `front` says that
+    clients talk to it. `ends` is the moment
+    (monotonic) after which no question waits any longer.
+    """
+
+    endpoint: Endpoint
+    ends: float
+    chat_only: bool = False
+    front: bool = False
+    lock: Quiet = field(default_factory=Quiet)
+    learnt: dict[str, Any] = field(default_factory=dict)
+    _said: set[str] = field(default_factory=set)
+    _said_lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def first(self, name: str) -> bool:
+        """Whether this is said of it for the first time."""
+        with self._said_lock:
+            new = name not in self._said
+            self._said.add(name)
+            return new
+
+    @property
+    def over(self) -> bool:
+        """Whether no question should begin any more."""
+        return time.monotonic() >= self.ends
+
+    @property
+    def where(self) -> str:
+        """`engine` or `gateway`, as finding ids begin."""
+        return self.endpoint.where
+
+    @property
+    def name(self) -> str:
+        """What people call it: `engine main`, `gateway (claude-local)`."""
+        return f"the engine `{self.endpoint.name}`" if self.where == "engine" else "the gateway"
+
+    def left(self, most: float) -> float:
+        """At most `most` seconds, less when the run is about to end."""
+        return max(0.5, min(most, self.ends - time.monotonic()))
+
+    def get(self, path: str, most: float = 4.0, key: str | None = None) -> probe.Result:
+        """A GET with the endpoint's own key, or with `key`."""
+        return probe.request(Probe(self.endpoint.url + path, headers=self._headers(key), timeout=self.left(most)))
+
+    def post(self, path: str, body: Any, most: float = 4.0) -> probe.Result:
+        """A POST whose whole answer is wanted."""
+        return probe.request(Probe(self.endpoint.url + path, "POST", self._headers(None), body, self.left(most)))
+
+    def ask(
+        self,
+        content: Any,
+        *,
+        most: float = 12.0,
+        key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        query: str = "",
+        enough: Callable[[Reply], bool] | None = None,
+        patient: bool = True,
+        **more: Any,
+    ) -> Reply:
+        """One question in Anthropic's shape: `content` is the user's text, or a list of messages; `more` goes into the body.
+
+        `enough` is looked at after each piece of content: True hangs up (End.LEFT). A
+        `patient` question is put again to a server that is busy with our others (429).
+        """
+        said = content if isinstance(content, list) else [{"role": "user", "content": content}]
+        body = {"model": self.endpoint.model, "max_tokens": 64, "messages": said, "stream": True, **more}
+        path, speaks = (chat.PATH, chat) if self.chat_only else (messages.PATH, messages)
+        sent = chat.body(body) if self.chat_only else body
+
+        def once() -> Reply:
+            target = Probe(
+                self.endpoint.url + path + query,
+                "POST",
+                {**self._headers(key), **(headers or {})},
+                sent,
+                self.left(most),
+            )
+            return exchange(target, speaks.Stream, speaks.whole, enough)
+
+        return self.lock.in_turn(once, _crowded) if patient else once()
+
+    def _headers(self, key: str | None) -> dict[str, str]:
+        found = {"User-Agent": AGENT, "anthropic-version": "2023-06-01"}
+        used = self.endpoint.key if key is None else key
+        return found | ({"Authorization": f"Bearer {used}"} if used else {})
+
+
+def _crowded(reply: Reply) -> bool:
+    """Whether the server took offence at several questions at a time; LiteLLM's 429 of a cooldown is another matter."""
+    return reply.status == 429 and "No deployments available" not in reply.raw
+
+
+def exchange(
+    target: Probe,
+    stream: Callable[[Reply], Any],
+    whole: Callable[[Reply, Any], None],
+    enough: Callable[[Reply], bool] | None = None,
+) -> Reply:
+    """Send `target` and read its answer as it comes, within its timeout. Whatever goes wrong is in the reply."""
+    reply = Reply()
+    began = time.monotonic()
+    try:
+        with probe.opened(target) as answer:
+            reply.status = answer.status
+            reply.headers = {name.lower(): value for name, value in answer.getheaders()}
+            reply.headers_at = time.monotonic() - began
+            if answer.status == 200 and "event-stream" in reply.headers.get("content-type", ""):
+                reply.end = End.CUT
+                _read_stream(answer, stream(reply), reply, began, enough)
+            else:
+                _read_whole(answer, whole, reply, began)
+    except probe.FAULTS as fault:
+        reply.said = probe.in_words(fault, target, reply.status)
+        if isinstance(fault, TimeoutError):
+            reply.end = End.TIMEOUT
+        elif reply.status != 200:
+            reply.end = End.FAULT
+    reply.elapsed = time.monotonic() - began
+    return reply
+
+
+def _read_stream(answer: Any, stream: Any, reply: Reply, began: float, enough: Callable[[Reply], bool] | None) -> None:
+    before = time.monotonic()
+    for event in events.read(answer):
+        reply.gap, moment, before = max(reply.gap, event.at - before), before, event.at
+        if stream.feed(event):
+            reply.arrivals += int(event.at != moment or not reply.arrivals)
+            if reply.first_at is None:
+                reply.first_at = event.at - began
+            if enough is not None and enough(reply):
+                reply.end = End.LEFT
+                return
+        if reply.end is End.WHOLE or reply.end is End.ERROR:
+            return
+
+
+def _read_whole(answer: Any, whole: Callable[[Reply, Any], None], reply: Reply, began: float) -> None:
+    raw = b""
+    while len(raw) < events.MOST and (part := answer.read1(65536)):
+        raw += part
+    reply.first_at = time.monotonic() - began
+    reply.raw = raw[:4000].decode(errors="replace")
+    try:
+        reply.body = json.loads(raw)
+    except ValueError:
+        reply.body = None
+    if reply.status != 200:
+        reply.end = End.ERROR
+        reply.said = messages.words(reply.body if reply.body is not None else reply.raw)
+    elif not isinstance(reply.body, dict):
+        reply.end, reply.said = End.ERROR, f"not JSON: {reply.raw[:160]!r}"
+    else:
+        whole(reply, reply.body)
+        reply.end = End.WHOLE

@@ -1,0 +1,126 @@
+"""Streams under load and over time: silences, cuts, four at once, one that its reader leaves."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from stackctl.checks.answers import finding
+from stackctl.checks.live import answering, metrics
+from stackctl.checks.live.reply import End
+from stackctl.model import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from stackctl.checks.live.peer import Peer
+    from stackctl.checks.live.reply import Reply
+    from stackctl.model import Finding
+
+ASKED = "Count from 1 to 200, with spaces between the numbers. Only the numbers."
+PATIENCE = 9.0
+AT_ONCE = 4
+_FREED = 3.0  # seconds within which an engine notices that its reader has gone
+
+
+def to_the_end(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
+    """A stream reaches its end however long it is silent between two words, and is not held back on the way."""
+    reply = peer.ask(ASKED, most=PATIENCE, max_tokens=64)
+    peer.learnt["stream"] = reply
+    words = {**answering.words(peer), "gap": f"{max(reply.gap, reply.elapsed - _last(reply)):.1f}", "said": reply.said}
+    behind = engine.learnt.get("stream") if engine is not None else None
+    shown = [reply.shown()] + ([f"from the engine itself: {behind.shown()}"] if behind is not None else [])
+    if answering.cooling(reply):
+        yield answering.cooldown(peer, reply)
+    elif reply.problems:
+        yield answering.spoilt(peer, engine, reply)
+    elif reply.end in {End.CUT, End.ERROR, End.FAULT}:
+        slow = "imeout" in reply.raw + reply.said or "timed out" in reply.said or reply.status in {408, 504}
+        if peer.where == "gateway" and (slow or (behind is not None and behind.gap > 1.0)):
+            yield finding("gateway.timeout", Status.FAIL, shown, **words)
+        elif reply.end is End.ERROR:
+            yield finding(f"{peer.where}.error", Status.FAIL, shown, **words)
+        else:
+            yield finding(f"{peer.where}.cut", Status.FAIL, shown, **words)
+    elif reply.whole and reply.arrivals <= 2 and reply.usage.get("output_tokens", 0) > 40 and reply.elapsed > 0.3:
+        yield finding(f"{peer.where}.buffers", Status.WARN, shown, **words)
+
+
+def _last(reply: Reply) -> float:
+    return reply.elapsed if reply.whole else (reply.first_at or 0.0)
+
+
+def side_by_side(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
+    """Four questions are answered side by side, and not one after the other."""
+    del engine
+    replies: list[Reply] = []
+    spans: list[tuple[float, float]] = []
+
+    def one(number: int) -> None:
+        began = time.monotonic()
+        reply = peer.ask(f"{ASKED} ({number})", most=PATIENCE, max_tokens=24, patient=False)
+        replies.append(reply)
+        first = began + (reply.first_at if reply.first_at is not None else reply.elapsed)
+        spans.append((first, began + reply.elapsed))
+
+    threads = [threading.Thread(target=one, args=(number,), daemon=True) for number in range(AT_ONCE)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(PATIENCE + 1)
+    bad = [each for each in replies if not each.whole and each.end is not End.TIMEOUT]
+    words = answering.words(peer)
+    if bad:
+        if answering.cooling(bad[0]):
+            yield answering.cooldown(peer, bad[0])
+            return
+        said = f"{len(bad)} of {AT_ONCE} at once failed: {bad[0].shown()}"
+        yield finding(f"{peer.where}.parallel-fails", Status.FAIL, (said,), said=bad[0].said, **words)
+    elif len(spans) == AT_ONCE and all(each.whole for each in replies) and _serial(sorted(spans)):
+        said = "; ".join(f"{first - spans[0][0]:+.2f} to {last - spans[0][0]:+.2f} s" for first, last in sorted(spans))
+        yield finding(f"{peer.where}.serial", Status.WARN, (f"the four answers came at {said}",), **words)
+
+
+def _serial(spans: list[tuple[float, float]]) -> bool:
+    """Each answer began when the one before had ended, and each took long enough for that to be no accident."""
+    lengths = [last - first for first, last in spans]
+    after = all(later[0] >= earlier[1] - 0.02 for earlier, later in itertools.pairwise(spans))
+    return after and min(lengths) > 0.1
+
+
+def left_alone(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
+    """An engine stops writing when the reader of a stream has gone (Escape in a client)."""
+    counted = engine or peer
+    idle = _idle(counted)
+    if idle is None:
+        return
+    window = peer.endpoint.window or 8192
+    reply = peer.ask(ASKED, most=PATIENCE, max_tokens=min(2048, window // 2), enough=lambda _: True)
+    if reply.end is not End.LEFT:
+        return
+    gone = time.monotonic()
+    running = idle
+    while time.monotonic() - gone < _FREED:
+        now = metrics.read(counted)
+        if now is None or now.get(metrics.RUNNING, 0.0) <= idle:
+            return
+        running = now[metrics.RUNNING]
+        time.sleep(0.1)
+    said = f"{_FREED:g} s after the reader had gone, {metrics.RUNNING} is {running:.0f} (before: {idle:.0f})"
+    yield finding(f"{peer.where}.not-freed", Status.WARN, (said,), **answering.words(peer))
+
+
+def _idle(peer: Peer) -> float | None:
+    """How many requests run when none of ours does; the counter lags a little behind an answer's end."""
+    looks = []
+    for _ in range(4):
+        now = metrics.read(peer)
+        if now is None or metrics.RUNNING not in now:
+            return None
+        looks.append(now[metrics.RUNNING])
+        if not looks[-1]:
+            break
+        time.sleep(0.1)
+    return min(looks)
