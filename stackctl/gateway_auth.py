@@ -130,10 +130,99 @@ class Gate:
             body = b'{"service": "stackctl gateway"}'
             await _answer(send, 200, b"" if scope["method"] == "HEAD" else body)
             return
-        if scope["method"] == "POST" and (absence := _absence(b"")) is not None:
-            await _answer(send, *absence)  # LiteLLM would guess a count_tokens, and try a connection for the rest
+        if scope["method"] != "POST":
+            await self.app(scope, receive, send)
             return
-        await self.app(scope, receive, _Explained(send))
+        asked = _Body(receive)
+        counts = scope["path"].endswith("/count_tokens")
+        if counts or _some_are_away():
+            await asked.read_ahead()
+            if (absence := _absence(b"", asked.model)) is not None:
+                await _answer(send, *absence)  # LiteLLM would guess a count_tokens, and try a connection for the rest
+                return
+            if counts and (engine := _ENGINES.get(asked.model, {})).get("count"):
+                await _count(send, engine, asked)
+                return
+        await self.app(scope, asked, _Explained(send, asked))
+
+
+class _Body:
+    """A `receive` that knows which model the request asks for; it can read the whole body before the application does."""
+
+    def __init__(self, receive: _Receive) -> None:
+        self._receive = receive
+        self._ahead: list[_Message] = []
+        self._parts: list[bytes] = []
+
+    async def __call__(self) -> _Message:
+        return self._ahead.pop(0) if self._ahead else await self._next()
+
+    async def _next(self) -> _Message:
+        message = await self._receive()
+        self._parts.append(message.get("body") or b"")
+        return message
+
+    async def read_ahead(self) -> None:
+        """Read to the end of the body."""
+        while True:
+            message = await self._next()
+            self._ahead.append(message)
+            if message["type"] != "http.request" or not message.get("more_body"):
+                return
+
+    def json(self) -> dict[str, Any]:
+        """What has been read so far; empty when that is no JSON object."""
+        try:
+            found = json.loads(b"".join(self._parts))
+        except (ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def model(self) -> str:
+        """The model that is asked for."""
+        return str(self.json().get("model", ""))
+
+
+# --- the engines behind the names that clients ask for
+
+
+def _engines() -> dict[str, dict[str, str]]:
+    """By each name that an engine answers to: its `name`, its `service` among the stack's, its `url` when it runs elsewhere,
+    the model as `served` there, and the variable of its Authorization header (`bearer`). With `count` (an address) it
+    counts tokens itself: LiteLLM would guess, as it sends the key of such a row in another header. A provider's names are
+    not among them: no engine's key goes there.
+    """
+    found = json.loads(os.environ.get("STACKCTL_ENGINES") or "{}")
+    return found if isinstance(found, dict) else {}
+
+
+_ENGINES = _engines()
+_COUNTED = ("messages", "system", "tools")
+_COUNT_SECONDS = 60.0
+_clients: list[Any] = []  # one, made at the first use: making one reads all certificates
+
+
+async def _count(send: _Send, engine: dict[str, str], body: _Body) -> None:
+    """Let the engine itself count the tokens of a request."""
+    import httpx
+
+    if not _clients:
+        _clients.append(httpx.AsyncClient(timeout=_COUNT_SECONDS))
+    asked = body.json()
+    sent = {name: asked[name] for name in _COUNTED if name in asked} | {"model": engine["served"]}
+    headers = {"authorization": os.environ.get(engine["bearer"], ""), "anthropic-version": "2023-06-01"}
+    try:
+        answer = await _clients[0].post(f"{engine['count']}/v1/messages/count_tokens", json=sent, headers=headers)
+    except httpx.TimeoutException:
+        message = f"stackctl: the engine `{engine['name']}` did not count the tokens within {_COUNT_SECONDS:g} s"
+        await _answer(send, 504, Refusal(504, "timeout_error", message).body())
+    except httpx.HTTPError:
+        absence = _absence(b"Cannot connect to host", body.model)
+        if absence is not None:
+            await _answer(send, *absence)
+    else:
+        await _answer(send, answer.status_code, answer.content)
 
 
 # --- an engine that is away
@@ -152,8 +241,9 @@ _Answered = tuple[int, bytes, dict[str, str]]
 class _Explained:
     """A `send` that replaces an error of LiteLLM's by the engine's absence, where that is what it comes from."""
 
-    def __init__(self, send: _Send) -> None:
+    def __init__(self, send: _Send, asked: _Body) -> None:
         self._send = send
+        self._asked = asked
         self._start: _Message | None = None  # of an error, held back
         self._body = b""
 
@@ -168,7 +258,7 @@ class _Explained:
         if message.get("more_body") and len(self._body) < _LARGEST:
             return
         start, self._start = self._start, None
-        absence = None if message.get("more_body") else _absence(self._body)
+        absence = None if message.get("more_body") else _absence(self._body, self._asked.model)
         if absence is not None:
             await _answer(self._send, *absence)
             return
@@ -176,39 +266,52 @@ class _Explained:
         await self._send({**message, "body": self._body})
 
 
-def _absence(error: bytes) -> _Answered | None:
-    """The answer for a request whose engine is away; None when it is there.
+def _absence(error: bytes, model: str) -> _Answered | None:
+    """The answer for a request whose engine is away; None when it is there, or when no engine of ours answers to `model`.
 
     `error` is what LiteLLM answered; empty before it was asked. Then only a restart or a failure counts that is written
     down: while a stack starts, the request that proves it may come before the state file has caught up.
     """
-    engine = _engine()
-    state, again = engine.get("state"), bool(engine.get("restarts"))
-    known = state in {"restarting", "failed"} or (state == "starting" and again)
-    if not known and not _AWAY.search(error):
+    engine = _ENGINES.get(model)
+    if engine is None:
         return None
-    name = f"the engine `{engine.get('name', 'engine')}`" + (f" ({engine['model']})" if engine.get("model") else "")
-    why = f": {str(engine['detail'])[:300]}" if engine.get("detail") else ""
-    if state == "failed":
-        message = f"{name} has failed{why}; run: stackctl logs engine"
+    service = next((each for each in _services() if each.get("name") == engine["service"]), {})
+    if not _is_away(service) and not _AWAY.search(error):
+        return None
+    name = f"the engine `{engine['name'] if engine['url'] else engine['service']}` ({engine['served']})"
+    state, again = service.get("state"), {"retry-after": str(_RETRY), "x-should-retry": "true"}
+    why = f": {str(service['detail'])[:300]}" if service.get("detail") else ""
+    if engine["url"]:
+        message, headers = f"{name} does not answer at {engine['url']}", again
+    elif state == "failed":
+        message = f"{name} has failed{why}; run: stackctl logs {engine['service']}"
         headers = {"x-should-retry": "false"}  # honoured by Anthropic's and OpenAI's clients: waiting changes nothing
     else:
         doing = {"starting": "is starting again", "restarting": "is restarting"}.get(str(state))
         message = (
             f"{name} {doing or 'does not answer, and is restarted if it does not recover'}{why}; ask again in a moment"
         )
-        headers = {"retry-after": str(_RETRY), "x-should-retry": "true"}
+        headers = again
     return 503, Refusal(503, "overloaded_error", f"stackctl: {message}").body(), headers
 
 
-def _engine() -> dict[str, Any]:
-    """The engine as the state file has it; empty when there is no file, or no engine of ours in it."""
+def _is_away(service: dict[str, Any]) -> bool:
+    """Whether it is written down that an engine cannot answer."""
+    state = service.get("state")
+    return state in {"restarting", "failed"} or (state == "starting" and bool(service.get("restarts")))
+
+
+def _some_are_away() -> bool:
+    return any(_is_away(each) for each in _services())
+
+
+def _services() -> list[dict[str, Any]]:
+    """The engines that are the stack's own, as the state file has them; none when there is no file."""
     try:
         with open(os.environ.get("STACKCTL_STATE", ""), encoding="utf-8") as file:
-            services = json.load(file)["services"]
-        return next((each for each in services if each["kind"] == "engine"), {})
+            return [each for each in json.load(file)["services"] if each["kind"] == "engine"]
     except (OSError, ValueError, KeyError, TypeError):
-        return {}
+        return []
 
 
 # How each protocol names the length of an answer; the last is used where the client asks for none. LiteLLM itself

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+ENGINE_KEY = "STACKCTL_ENGINE_KEY"
 _LOOPBACK = "127.0.0.1,localhost,::1"
 
 
-def gateway_env(*, master_key: str, client_key: str, engine_key: str | None, host_url: str) -> dict[str, str]:
+def gateway_env(
+    *, master_key: str, client_key: str, host_url: str, keys: dict[str, str], alone: bool
+) -> dict[str, str]:
     """The variables that LiteLLM needs to serve this stack, beside PATH, HOME and the like.
 
     `master_key` only lets LiteLLM start (it refuses to without one); nobody is told it. `client_key` is what clients
-    send. `engine_key` is the engine's `VLLM_API_KEY`; None for an engine without one. `host_url` is the gateway's
-    own origin, for example `http://127.0.0.1:4000`. Each row was read in LiteLLM 1.106.2's source.
+    send. `host_url` is the gateway's own origin, for example `http://127.0.0.1:4000`. `keys` are those of engines and
+    providers, by the names that the rendered configuration refers to; `alone` says that there is one engine and no other. Each row was read in LiteLLM 1.106.2's source.
     """
     env = {
         # keys, which the rendered configuration names by `os.environ/...`
@@ -44,8 +47,11 @@ def gateway_env(*, master_key: str, client_key: str, engine_key: str | None, hos
         "NO_PROXY": _LOOPBACK,
         "no_proxy": _LOOPBACK,
     }
+    env |= keys
     # For `anthropic/` models: only without an `api_key` in the configuration does LiteLLM send this one, as
     # `Authorization: Bearer`, which is all that vLLM reads. With `api_key` it sends `x-api-key`; vLLM answers 401 and
-    # count_tokens silently becomes a guess. Never empty: LiteLLM refuses a model without any credential.
-    env["ANTHROPIC_AUTH_TOKEN"] = env["STACKCTL_ENGINE_KEY"] = engine_key or "none"
+    # count_tokens silently becomes a guess. It is one for the whole process, so where there are several engines, or
+    # providers, each row has a header of its own instead, and the gate counts tokens.
+    if alone:
+        env["ANTHROPIC_AUTH_TOKEN"] = keys[ENGINE_KEY]
     return env

@@ -1,7 +1,8 @@
-"""The three keys of a stack. Only the client key is ever written down or shown.
+"""The keys of a stack. Only the client key is ever written down or shown.
 
-The client key survives `down`, so that shells which evaluated `stackctl env` go on working. The engine key and
-LiteLLM's master key are made for each run and live in the children's environment only.
+The client key survives `down`, so that shells which evaluated `stackctl env` go on working. The engines' keys and
+LiteLLM's master key are made for each run and live in the children's environment only. Providers' keys are the user's,
+and only the gateway gets them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from stackctl import files, keys_file
 from stackctl.errors import StackError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from stackctl.paths import StackPaths
 
 PREFIX = "sk-stackctl-"
@@ -21,17 +24,23 @@ _BYTES = 32  # 256 bits
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """`client` is what agents send, without admin rights; `engine` is None for an engine that asks for none."""
+    """`client` is what agents send, without admin rights. `engines` by name: None for one that asks for no key.
+
+    `hosted` are providers' keys by the variable that the gateway finds them under.
+    """
 
     client: str = field(repr=False)
-    engine: str | None = field(repr=False)
+    engines: Mapping[str, str | None] = field(repr=False)
     master: str = field(repr=False)
+    hosted: Mapping[str, str] = field(repr=False, default_factory=dict)
 
 
-def make(paths: StackPaths, *, asks: bool, remote: str | None) -> Keys:
+def make(
+    paths: StackPaths, *, managed: Iterable[str], remote: Mapping[str, str | None], hosted: Mapping[str, str]
+) -> Keys:
     """The keys of one run; the client key is made when there is none.
 
-    `asks` says that the engine is ours and gets a new key; else `remote` is the key of one that runs elsewhere.
+    `managed` are the engines that are ours, which get new ones; `remote` has the keys of those that run elsewhere.
     """
     import secrets
 
@@ -42,7 +51,8 @@ def make(paths: StackPaths, *, asks: bool, remote: str | None) -> Keys:
         client = keys_file.read(paths)  # another `up` may have been quicker
         if client is None:
             raise StackError(f"the key file {paths.client_key} disappears", remedy="stackctl up")
-    return Keys(client, secrets.token_hex(_BYTES) if asks else remote, PREFIX + secrets.token_hex(_BYTES))
+    engines = {**remote, **{name: secrets.token_hex(_BYTES) for name in managed}}
+    return Keys(client, engines, PREFIX + secrets.token_hex(_BYTES), hosted)
 
 
 def rotate(paths: StackPaths) -> None:

@@ -35,13 +35,14 @@ class Fact:
     """One decided value and where it came from, for `render --explain`.
 
     `origin` is `flag`, `environment`, `file`, `default`, `hardware`, `catalogue` or `model`; `detail` names it
-    further (`--model`, `STACKCTL_MODEL`, `stack.yaml`, a source).
+    further (`--model`, `STACKCTL_MODEL`, `stack.yaml`, a source). `engine` is the engine that it is about, if any.
     """
 
     name: str
     value: str
     origin: str
     detail: str = ""
+    engine: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,16 +12,17 @@ from stackctl import checkpoint, config, fetch, host, plan, ports, remote, rende
 from stackctl.catalog import families
 from stackctl.errors import PreflightError
 from stackctl.hub.cache import cache_dir
-from stackctl.model import ClientFacts, ServiceKind
+from stackctl.model import ClientFacts, RouteFacts, ServiceKind
 from stackctl.paths import StackPaths
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stackctl.catalog.families import Family
-    from stackctl.config import Flags, Loaded
+    from stackctl.config import EngineConfig, Flags, Loaded
     from stackctl.host import Host
     from stackctl.plan import Plan
+    from stackctl.ports import Ports
     from stackctl.toolchain import Toolchain
 
 
@@ -32,7 +33,7 @@ class Prepared:
     loaded: Loaded
     host: Host
     paths: StackPaths
-    ports: tuple[int, int]
+    ports: Ports
     plan: Plan
 
 
@@ -51,34 +52,49 @@ def decide(
     """
     paths = StackPaths(loaded.config.name)
     chosen = ports.choose(loaded, paths)
-    engine, gateway = loaded.engine, loaded.config.gateway
-    engine_tool = gateway_tool = None
-    if engine.url is None and engine.command is None:
-        engine_tool = find(ServiceKind.ENGINE, configured_python=engine.python, accelerator=machine.accelerator)
+    gateway = loaded.config.gateway
+    gateway_tool = None
     if gateway.kind != "direct":
         gateway_tool = find(ServiceKind.GATEWAY, configured_python=gateway.python, accelerator=machine.accelerator)
     given = plan.Inputs(
         loaded=loaded,
         host=machine,
-        ports=chosen,
-        engine_tool=engine_tool,
+        engines=tuple(_engine(loaded, name, machine, chosen, ask=ask, find=find) for name in loaded.engines),
+        gateway_port=chosen.gateway,
         gateway_tool=gateway_tool,
-        model_path=_model_path(engine.model),
         config_path=os.path.join(paths.gateway_dir, render.CONFIG_FILE),
-        family=_family(engine.model, engine.revision) if engine.model and engine.url is None else None,
-        remote=_elsewhere(loaded, ask=ask) if engine.url is not None else None,
-        size=sizes.size_of(engine.model, revision=engine.revision)
-        if engine.model and engine.url is None and engine.model != config.EMBEDDED
-        else None,
     )
     return Prepared(loaded, machine, paths, chosen, plan.build(given))
 
 
-def _elsewhere(loaded: Loaded, *, ask: bool) -> plan.RemoteFacts | None:
+def _engine(
+    loaded: Loaded, name: str, machine: Host, chosen: Ports, *, ask: bool, find: Callable[..., Toolchain]
+) -> plan.EngineInputs:
+    """What one engine is planned from."""
+    engine = loaded.engines[name]
+    if engine.url is not None:
+        return plan.EngineInputs(loaded, name, machine, 0, None, None, remote=_elsewhere(engine, ask=ask))
+    model = str(engine.model)
+    tool = None
+    if engine.command is None:
+        tool = find(ServiceKind.ENGINE, configured_python=engine.python, accelerator=machine.accelerator)
+    return plan.EngineInputs(
+        loaded=loaded,
+        name=name,
+        host=machine,
+        port=chosen.gateway if loaded.config.gateway.kind == "direct" else chosen.engines[name],
+        tool=tool,
+        model_path=_model_path(model),
+        family=_family(model, engine.revision),
+        size=sizes.size_of(model, revision=engine.revision) if model != config.EMBEDDED else None,
+    )
+
+
+def _elsewhere(engine: EngineConfig, *, ask: bool) -> plan.RemoteFacts | None:
     """What an engine elsewhere says of itself; unasked, the name that the configuration gives it has to do."""
     if ask:
-        return remote.discover(loaded)
-    return plan.RemoteFacts(loaded.engine.model or "unknown", None, speaks_messages=True)
+        return remote.discover(engine)
+    return plan.RemoteFacts(engine.model or "unknown", None, speaks_messages=True)
 
 
 def _family(model: str, revision: str | None) -> Family | None:
@@ -103,10 +119,10 @@ def _family(model: str, revision: str | None) -> Family | None:
     return families.from_template(template) if template else None
 
 
-def _model_path(model: str | None) -> str | None:
+def _model_path(model: str) -> str | None:
     if model == config.EMBEDDED:
         return fetch.embedded_dir()
-    return os.path.abspath(os.path.expanduser(model)) if model and fetch.is_local(model) else None
+    return os.path.abspath(os.path.expanduser(model)) if fetch.is_local(model) else None
 
 
 def promised(prepared: Prepared) -> ClientFacts:
@@ -119,14 +135,22 @@ def promised(prepared: Prepared) -> ClientFacts:
         window=made.engine.window,
         output_limit=made.output_limit,
         timeout=made.gateway.request_timeout,
+        routes=tuple(map(_route, made.routes)),
     )
+
+
+def _route(route: plan.RoutePlan) -> RouteFacts:
+    to = route.to
+    if isinstance(to, plan.HostedPlan):
+        return RouteFacts(route.name, route.model, to.model, window=to.window)
+    return RouteFacts(route.name, route.model, to.served, to.name, to.window, to.output_limit, bool(to.vision))
 
 
 def client_facts(flags: Flags) -> ClientFacts:
     """What a client would be told of the configured stack, without asking anything of the network or the engine."""
     loaded = config.load(flags)
     gateway = loaded.config.gateway
-    _, port = ports.choose(loaded, StackPaths(loaded.config.name))
+    port = ports.choose(loaded, StackPaths(loaded.config.name)).gateway
     window = plan.configured_window(loaded.engine)
     return ClientFacts(
         url=plan.gateway_url(gateway.host, port),
@@ -135,4 +159,14 @@ def client_facts(flags: Flags) -> ClientFacts:
         window=window,
         output_limit=plan.output_limit(loaded.engine, window)[0],
         timeout=gateway.request_timeout,
+        routes=tuple(_configured_route(loaded, name) for name in loaded.config.routes if name != config.DEFAULT_ROUTE),
     )
+
+
+def _configured_route(loaded: Loaded, name: str) -> RouteFacts:
+    to, model = loaded.config.routes[name], config.asked_as(name)
+    if isinstance(to, config.HostedConfig):
+        return RouteFacts(name, model, to.hosted, window=to.window)
+    engine = loaded.engines[to]
+    window = plan.configured_window(engine)
+    return RouteFacts(name, model, engine.model or "", to, window, plan.output_limit(engine, window)[0])

@@ -12,27 +12,24 @@ from stackctl.model import Probe
 from stackctl.plan import RemoteFacts
 
 if TYPE_CHECKING:
-    from stackctl.config import EngineConfig, Loaded
+    from stackctl.config import EngineConfig, HostedConfig
 
 _SECONDS = 5.0
 
 
-def api_key(engine: EngineConfig) -> str | None:
+def api_key(given: EngineConfig | HostedConfig, who: str = "the engine") -> str | None:
     """The key that `api_key: env/NAME` refers to, None without one. Raises ConfigError when NAME is not set."""
-    if engine.api_key is None:
+    if given.api_key is None:
         return None
-    variable = engine.api_key.removeprefix("env/")
+    variable = given.api_key.removeprefix("env/")
     value = os.environ.get(variable)
     if not value:
-        raise ConfigError(
-            f"the engine's key is read from ${variable}, which is not set", remedy=f"export {variable}=..."
-        )
+        raise ConfigError(f"{who}'s key is read from ${variable}, which is not set", remedy=f"export {variable}=...")
     return value
 
 
-def discover(loaded: Loaded) -> RemoteFacts | None:
+def discover(engine: EngineConfig) -> RemoteFacts | None:
     """Ask the engine at `url:` for its model, window and protocol; None when it does not answer."""
-    engine = loaded.engine
     base = str(engine.url).rstrip("/").removesuffix("/v1")
     key = api_key(engine)
     headers = {"Authorization": f"Bearer {key}"} if key else {}

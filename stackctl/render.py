@@ -133,9 +133,13 @@ def _check(text: str, where: str, plan: Plan) -> None:
     for name, without in CALLBACKS.items():
         if name not in callbacks:
             raise ConfigError(f"the template drops litellm_settings.callbacks: [{name}]: {without}", remedy=fix)
+    wanted = {model["name"]: (model["api_key"], model["bearer"]) for model in plan.models()}
     for name, params in found:
-        key = params.get("api_key")
-        if key is not None and not str(key).startswith("os.environ/"):
+        headers = params.get("extra_headers")
+        sent = (params.get("api_key"), headers.get("Authorization") if isinstance(headers, dict) else None)
+        if any(key is not None and not str(key).startswith("os.environ/") for key in sent):
             raise ConfigError(
                 f"the template writes a key into the file (model `{name}`)", remedy="refer to it as os.environ/NAME"
             )
+        if name in wanted and sent != wanted[name]:
+            raise ConfigError(f"the template sends `{name}` another key than planned, or none", remedy=fix)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from stackctl.clients import proxy
 from stackctl.errors import ConfigError
 from stackctl.gateway_env import gateway_env
 from stackctl.model import Probe, ProcessSpec, ServiceKind, Work
+from stackctl.plan import EnginePlan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,18 +60,19 @@ _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy
 
 
 def specs(plan: Plan, paths: StackPaths, keys: Keys, tmp: str, environ: Mapping[str, str]) -> tuple[ProcessSpec, ...]:
-    """The services in the order they are listed: the engine (when it is ours), then the gateway (when it is LiteLLM)."""
-    found = []
-    if plan.engine.managed:
-        found.append(_engine(plan, paths, keys, tmp, environ))
+    """The services in the order they are listed: the engines (that are ours), then the gateway (when it is LiteLLM)."""
+    found = [_engine(plan, each, paths, keys, tmp, environ) for each in plan.managed]
     if plan.gateway.argv:
         found.append(_gateway(plan, paths, keys, tmp, environ))
     return tuple(found)
 
 
-def _engine(plan: Plan, paths: StackPaths, keys: Keys, tmp: str, environ: Mapping[str, str]) -> ProcessSpec:
-    engine = plan.engine
+def _engine(
+    plan: Plan, engine: EnginePlan, paths: StackPaths, keys: Keys, tmp: str, environ: Mapping[str, str]
+) -> ProcessSpec:
     env = _inherit(environ, _SHARED + _ENGINE, _ENGINE_PREFIXES)
+    for each in plan.hosted:  # a provider's key may have a name that engines inherit by its beginning
+        env.pop(each.source, None)
     cache = where.cache_dir()
     env |= {
         "PYTHONUNBUFFERED": "1",
@@ -82,10 +85,10 @@ def _engine(plan: Plan, paths: StackPaths, keys: Keys, tmp: str, environ: Mappin
         "FLASHINFER_WORKSPACE_BASE": cache,
         **engine.env,
     }
-    env["VLLM_API_KEY"] = keys.client if plan.gateway.kind == "direct" else str(keys.engine)
+    env["VLLM_API_KEY"] = keys.client if plan.gateway.kind == "direct" else str(keys.engines[engine.name])
     env["NO_PROXY"] = env["no_proxy"] = proxy.merged(environ)
     _own_programs_first(env, engine.argv[0])
-    host = plan.engine.url.removeprefix("http://").rpartition(":")[0]
+    host = engine.url.removeprefix("http://").rpartition(":")[0]
     # vLLM's /health stays 200 before an EngineCore that hangs. Its counters move with each token, the KV cache's usage
     # with each part of a long prompt.
     work = Work(
@@ -99,7 +102,7 @@ def _engine(plan: Plan, paths: StackPaths, keys: Keys, tmp: str, environ: Mappin
         ),
     )
     return ProcessSpec(
-        name="engine", kind=ServiceKind.ENGINE, argv=engine.argv, env=env, cwd=paths.engine_dir, log=paths.log("engine"),
+        name=engine.service, kind=ServiceKind.ENGINE, argv=engine.argv, env=env, cwd=paths.engine_dir, log=paths.log(engine.service),
         host=host, port=engine.port, ready=Probe(f"{engine.url}/health", headers=_OURS), model=engine.served, window=engine.window, work=work,
         start_cap=_start_cap(environ),
     )  # fmt: skip
@@ -118,18 +121,59 @@ def _start_cap(environ: Mapping[str, str]) -> float:
 def _gateway(plan: Plan, paths: StackPaths, keys: Keys, tmp: str, environ: Mapping[str, str]) -> ProcessSpec:
     gateway = plan.gateway
     env = _inherit(environ, _SHARED, ())
-    if not plan.engine.managed:  # a remote engine may be behind a proxy
+    if plan.hosted or len(plan.managed) < len(plan.engines):  # a remote engine, or a provider, may be behind a proxy
         env |= _inherit(environ, _PROXIES, ())
     # not bytecode either: everything is compiled already but our own small file, beside which nothing is left
     env |= {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": tmp}
-    env |= gateway_env(master_key=keys.master, client_key=keys.client, engine_key=keys.engine, host_url=gateway.url)
-    env["STACKCTL_STATE"] = paths.state  # where the gate reads why the engine does not answer
+    env |= gateway_env(
+        master_key=keys.master,
+        client_key=keys.client,
+        host_url=gateway.url,
+        keys=_gateway_keys(plan, keys),
+        alone=_alone(plan),
+    )
+    env["STACKCTL_STATE"] = paths.state  # where the gate reads why an engine does not answer
+    env["STACKCTL_ENGINES"] = json.dumps(_behind(plan))
     env["NO_PROXY"] = env["no_proxy"] = proxy.merged(environ)
     _own_programs_first(env, gateway.argv[0])
     return ProcessSpec(
         name="gateway", kind=ServiceKind.GATEWAY, argv=gateway.argv, env=env, cwd=paths.gateway_dir, log=paths.log("gateway"),
         host=gateway.host, port=gateway.port, ready=Probe(f"{gateway.url}/health/liveliness"), model=plan.client_model, window=plan.engine.window,
     )  # fmt: skip
+
+
+def _alone(plan: Plan) -> bool:
+    """Whether there is one engine and nobody else."""
+    return len(plan.engines) == 1 and not plan.hosted
+
+
+def _gateway_keys(plan: Plan, keys: Keys) -> dict[str, str]:
+    """Each engine's key, alone and as a header, and the providers'. Never empty: LiteLLM wants some credential."""
+    found = dict(keys.hosted)
+    for each in plan.engines:
+        key = keys.engines.get(each.name) or "none"
+        found |= {each.key_variable: key, each.bearer_variable: f"Bearer {key}"}
+    return found
+
+
+def _behind(plan: Plan) -> dict[str, dict[str, str]]:
+    """For the gate: the engine behind each name that clients ask for; a provider's has none. No key is in it.
+
+    LiteLLM counts by itself for the names that it hands on, with the one key that it has for all (`gateway_env`).
+    """
+    alone = _alone(plan)
+    return {
+        name: {
+            "service": to.service,
+            "name": to.name,
+            "served": to.served,
+            "url": "" if to.managed else to.url,
+            "count": to.url if to.speaks_messages and not (alone and name != to.served) else "",
+            "bearer": to.bearer_variable,
+        }
+        for name, to in plan.names().items()
+        if isinstance(to, EnginePlan)
+    }
 
 
 def _inherit(environ: Mapping[str, str], names: tuple[str, ...], prefixes: tuple[str, ...]) -> dict[str, str]:

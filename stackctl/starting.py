@@ -53,7 +53,12 @@ class Narrator:
             detail = f": {event.detail}" if event.detail else ""
             self._step(event.name, f"{event.state}{detail}")
         elif isinstance(event, Ready):
-            self._step("stack", "ready: a real token came through the gateway")
+            routes = " and every route" if any(route.engine for route in event.client.routes) else ""
+            self._step("stack", f"ready: a real token came through the gateway{routes}")
+            for route in event.client.routes:
+                if not route.engine:
+                    said = f"no token: {route.problem}" if route.problem else "answers, with one token"
+                    self._step("stack", f"route {route.name} ({route.served}): {said}")
             self._on_ready(event.client)
         elif isinstance(event, Stopping):
             self._step("stack", "stopping at once" if event.immediate else "stopping")
@@ -137,7 +142,9 @@ def _size(path: str) -> int:
         return 0
 
 
-def exit_code(ended: Ended, specs: Sequence[ProcessSpec], engine: str, log_starts: Mapping[str, int]) -> int:
+def exit_code(
+    ended: Ended, specs: Sequence[ProcessSpec], engines: Mapping[str, str], log_starts: Mapping[str, int]
+) -> int:
     """The exit code of a run that ended by request. Raises StackError, with the cause, for one that failed.
 
     `log_starts` are the sizes in bytes that the logs had before: what earlier runs said is no cause of this failure.
@@ -146,11 +153,16 @@ def exit_code(ended: Ended, specs: Sequence[ProcessSpec], engine: str, log_start
         return INTERRUPTED if ended.signum == 2 else TERMINATED if ended.signum else 0
     if ended.stuck:
         output.warn(f"these processes would not die (the kernel holds them): {', '.join(map(str, ended.stuck))}")
-    raise failure(ended, specs, engine, log_starts)
+    raise failure(ended, specs, engines, log_starts)
 
 
-def failure(ended: Ended, specs: Sequence[ProcessSpec], engine: str, log_starts: Mapping[str, int]) -> StackError:
-    """The cause of a failed run, from the supervisor and from the service's log."""
+def failure(
+    ended: Ended, specs: Sequence[ProcessSpec], engines: Mapping[str, str], log_starts: Mapping[str, int]
+) -> StackError:
+    """The cause of a failed run, from the supervisor and from the service's log.
+
+    `engines` are the names that engines have in the configuration, by their services'.
+    """
     if ended.error is not None:
         return ended.error
     spec = next((each for each in specs if each.name == ended.service), None)
@@ -158,19 +170,22 @@ def failure(ended: Ended, specs: Sequence[ProcessSpec], engine: str, log_starts:
     tail = tuple(clean(line) for line in ended.tail[-_TAIL:])
     if spec is None:
         return StackError(ended.reason or "the stack failed", remedy="stackctl logs", evidence=tail)
+    who = f"engine `{spec.name}`" if spec.kind is ServiceKind.ENGINE and len(engines) > 1 else spec.name
     if ended.oom:
         return StackError(
-            f"the {spec.name} was killed because the machine (or its container) ran out of memory",
+            f"the {who} was killed because the machine (or its container) ran out of memory",
             remedy="close what holds memory, or choose a smaller or quantised model or a shorter max_model_len",
             evidence=tail,
         )
-    cause = symptoms.diagnose_file(spec.kind, spec.log, start=log_starts.get(spec.name, 0), engine=engine)
+    cause = symptoms.diagnose_file(
+        spec.kind, spec.log, start=log_starts.get(spec.name, 0), engine=engines.get(spec.name, spec.name)
+    )
     if cause is not None:
-        return StackError(f"the {spec.name} did not start: {cause.sentence}", remedy=cause.remedy, evidence=tail)
+        return StackError(f"the {who} did not start: {cause.sentence}", remedy=cause.remedy, evidence=tail)
     said = symptoms.last_error("\n".join(ended.tail)) or next(filter(None, map(str.strip, reversed(ended.tail))), "")
     reason = f"{ended.reason}: {clean(said)[:_SAID]}" if said else ended.reason
     remedy = f"the whole log is {spec.log}"
     own = render.override() if spec.kind is ServiceKind.GATEWAY else None
     if own is not None:
         remedy = f"its configuration comes from your template: correct or remove {own}; {remedy}"
-    return StackError(f"the {spec.name} failed: {reason}", remedy=remedy, evidence=tail)
+    return StackError(f"the {who} failed: {reason}", remedy=remedy, evidence=tail)

@@ -36,7 +36,7 @@ class Order:
     specs: tuple[ProcessSpec, ...]
     target: Target
     files: tuple[RenderedFile, ...]
-    ports: tuple[int, int]
+    ports: dict[str, Any]  # to be recorded, and kept
     config: str | None  # the file that it came from
 
     def as_json(self) -> str:
@@ -59,7 +59,7 @@ class Order:
             )
             for each in data["specs"]
         )
-        target = Target(**{**data["target"], "client": ClientFacts.from_data(data["target"]["client"])})
+        target = Target.from_data(data["target"])
         written = tuple(RenderedFile(**each) for each in data["files"])
         return cls(
             name=data["name"],
@@ -68,7 +68,7 @@ class Order:
             specs=specs,
             target=target,
             files=written,
-            ports=(data["ports"][0], data["ports"][1]),
+            ports=data["ports"],
             config=data["config"],
         )
 
@@ -84,9 +84,7 @@ def supervisor(order: Order, on_event: Callable[[Event], None]) -> Supervisor:
     paths = StackPaths(order.name)
 
     def write() -> None:
-        files.write_private(
-            paths.ports, json.dumps({"engine": order.ports[0], "gateway": order.ports[1], "config": order.config})
-        )
+        files.write_private(paths.ports, json.dumps({**order.ports, "config": order.config}))
         rendered.write(order.files, paths.gateway_dir)
 
     return Supervisor(

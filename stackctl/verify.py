@@ -1,53 +1,87 @@
-"""The proof of "ready": one real token through the gateway, from our own processes. Light: the supervisor loads it."""
+"""The proof of "ready": one real token through every route, from our own processes. Light: the supervisor loads it."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import Any
 
 from stackctl import probe
 from stackctl.errors import StackError
-from stackctl.model import Probe
+from stackctl.model import ClientFacts, Probe, RouteFacts
 
-if TYPE_CHECKING:
-    from stackctl.model import ClientFacts
+TOKEN_SECONDS = 300.0  # for the first tokens of all routes, on a slow CPU with kernels still cold
 
-TOKEN_SECONDS = 300.0  # a first token on a slow CPU, kernels still cold
+HOSTED_SECONDS = 20.0  # for a provider, which one can work without
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """An engine as it is reached without the gateway; `key` is None for one that asks for none."""
+
+    name: str
+    url: str
+    served: str
+    key: str | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to ask: the gateway as a client sees it, and the engine behind it with its own key (None: it has none)."""
+    """Where to ask: the gateway as a client sees it, and the engines behind it, the one that answers by default first."""
 
     client: ClientFacts
-    engine_url: str
     client_key: str = field(repr=False)
-    engine_key: str | None = field(repr=False)
+    engines: tuple[Behind, ...]
+
+    @classmethod
+    def from_data(cls, raw: dict[str, Any]) -> Target:
+        """Read back what `dataclasses.asdict` made of it."""
+        client, engines = ClientFacts.from_data(raw["client"]), tuple(Behind(**each) for each in raw["engines"])
+        return cls(client, raw["client_key"], engines)
 
 
 def verify(target: Target) -> ClientFacts:
-    """Ask for one token as Claude Code would; return the client's facts with the engine's true window.
+    """Ask for one token through every route, as Claude Code would; return the client's facts with the true windows.
 
-    Raises StackError with the gateway's own words when no token comes.
+    Raises StackError with the gateway's own words when no token comes from an engine. A provider that gives none is noted
+    in the route's `problem`: one can work without it. Each of them is asked for one token, which may cost that much.
     """
     client = target.client
-    body = {"model": client.model, "max_tokens": 1, "messages": [{"role": "user", "content": "Say hi."}]}
-    headers = {"Authorization": f"Bearer {target.client_key}", "anthropic-version": "2023-06-01"}
-    answer = probe.request(Probe(f"{client.url}/v1/messages", "POST", headers, body, TOKEN_SECONDS))
-    if not answer.ok or _tokens(answer.body) < 1:
-        raise StackError(
-            f"the gateway is up, but no token comes through it: {_said(answer.error, answer.body)}",
-            remedy="stackctl logs",
-        )
-    window = _window(target) or client.window
+    ends = time.monotonic() + TOKEN_SECONDS
+    windows = {each.name: _window(each) for each in target.engines}
+    said = _no_token(target, client.model, ends)
+    if said:
+        raise StackError(f"the gateway is up, but no token comes through it: {said}", remedy="stackctl logs")
+    routes = tuple(_verified(target, route, windows.get(route.engine), ends) for route in client.routes)
+    window = windows[target.engines[0].name] or client.window
     # the plan could not know a window that the engine chose by itself
-    return replace(
-        client,
-        window=window,
-        output_limit=min(client.output_limit, max(1, window // 4)) if window else client.output_limit,
-    )
+    limit = min(client.output_limit, max(1, window // 4)) if window else client.output_limit
+    return replace(client, window=window, output_limit=limit, routes=routes)
+
+
+def _verified(target: Target, route: RouteFacts, window: int | None, ends: float) -> RouteFacts:
+    said = _no_token(target, route.model, ends if route.engine else min(ends, time.monotonic() + HOSTED_SECONDS))
+    if not route.engine:
+        return replace(route, problem=said)
+    if said:
+        raise StackError(
+            f"no token comes through the route `{route.name}` from the engine `{route.engine}`: {said}",
+            remedy=f"stackctl logs {route.engine}",
+        )
+    window = window or route.window
+    limit = route.output_limit
+    return replace(route, window=window, output_limit=min(limit, max(1, window // 4)) if window and limit else limit)
+
+
+def _no_token(target: Target, model: str, ends: float) -> str:
+    """Why no token comes back for `model` until `ends` (of the monotonic clock); empty when one does."""
+    timeout = max(1.0, ends - time.monotonic())
+    body = {"model": model, "max_tokens": 1, "messages": [{"role": "user", "content": "Say hi."}]}
+    headers = {"Authorization": f"Bearer {target.client_key}", "anthropic-version": "2023-06-01"}
+    answer = probe.request(Probe(f"{target.client.url}/v1/messages", "POST", headers, body, timeout))
+    return "" if answer.ok and _tokens(answer.body) > 0 else _said(answer.error, answer.body)
 
 
 def _said(error: str, body: bytes) -> str:
@@ -70,13 +104,13 @@ def _tokens(body: bytes) -> int:
         return 0
 
 
-def _window(target: Target) -> int | None:
+def _window(engine: Behind) -> int | None:
     """The engine's own `max_model_len` in tokens; None when it does not say."""
-    headers = {"Authorization": f"Bearer {target.engine_key}"} if target.engine_key else {}
-    answer = probe.request(Probe(f"{target.engine_url}/v1/models", headers=headers, timeout=10.0))
+    headers = {"Authorization": f"Bearer {engine.key}"} if engine.key else {}
+    answer = probe.request(Probe(f"{engine.url}/v1/models", headers=headers, timeout=10.0))
     try:
         rows = json.loads(answer.body)["data"]
-        window = next((row for row in rows if row["id"] == target.client.served), rows[0])["max_model_len"]
+        window = next((row for row in rows if row["id"] == engine.served), rows[0])["max_model_len"]
     except (ValueError, KeyError, TypeError, IndexError):
         return None
     return window if isinstance(window, int) else None

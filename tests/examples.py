@@ -25,9 +25,11 @@ def planned(name: str) -> plan.Plan:
 def golden(name: str) -> str:
     """What would be run and written."""
     made = planned(name)
-    text = (
-        f"# engine\n{shlex.join(made.engine.argv) or made.engine.url}\n\n# gateway\n{shlex.join(made.gateway.argv)}\n"
+    text = "".join(
+        f"# {'engine' if len(made.engines) == 1 else each.name}\n{shlex.join(each.argv) or each.url}\n\n"
+        for each in made.engines
     )
+    text += f"# gateway\n{shlex.join(made.gateway.argv)}\n"
     shown = [each for each in render.render(made) if each.name == render.CONFIG_FILE]
     return text + "".join(f"\n# {each.name}\n{each.text}" for each in shown)
 

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from stackctl.checks.endpoints import Endpoint, Lane
 from stackctl.config import EMBEDDED
+from stackctl.plan import EnginePlan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from stackctl.checks.facts import Facts
+    from stackctl.planning import Prepared
 
 LITELLM = "http://127.0.0.1:4000"  # where LiteLLM listens when nobody says otherwise
 _CLIENT_KEYS = ("ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY", "LITELLM_MASTER_KEY", "OPENAI_API_KEY")
@@ -26,16 +28,36 @@ def build(facts: Facts, *, key: str | None, keys: Mapping[str, str]) -> tuple[La
 
 
 def _own(facts: Facts, keys: Mapping[str, str]) -> tuple[Lane, ...]:
-    """The lanes of our own stack: as planned, with the keys of the processes that run."""
-    if facts.prepared is None or facts.paths is None:
+    """The lanes of our own stack, one for each engine: as planned, with the keys of the processes that run.
+
+    None leads to a provider: asking there costs money.
+    """
+    if facts.prepared is None:
         return ()
     plan = facts.prepared.plan
-    engine, state = plan.engine, facts.state if facts.running else None
-    direct = not plan.gateway.argv
-    engine_key = facts.client_key if direct else keys.get("VLLM_API_KEY") or keys.get("STACKCTL_ENGINE_KEY")
-    if not engine.managed and engine.api_key:
-        engine_key = facts.environ.get(engine.api_key.removeprefix("env/")) or engine_key
-    window = state.client.window if state is not None and state.client is not None else engine.window
+    first = {plan.engine.name: ("default", plan.client_model)}
+    for route in plan.routes:
+        if isinstance(route.to, EnginePlan):
+            first.setdefault(route.to.name, (route.name, route.model))
+    for each in plan.engines:
+        first.setdefault(each.name, (each.name, each.served))
+    return tuple(_lane(facts, facts.prepared, each, *first[each.name], keys) for each in plan.engines)
+
+
+def _lane(
+    facts: Facts, prepared: Prepared, engine: EnginePlan, route: str, model: str, keys: Mapping[str, str]
+) -> Lane:
+    gateway = prepared.plan.gateway
+    key = keys.get(engine.key_variable) if gateway.argv else facts.client_key
+    key = key or (keys.get("VLLM_API_KEY") if len(prepared.plan.engines) == 1 else None)
+    named = prepared.loaded.engines[engine.name].api_key
+    if named:
+        key = facts.environ.get(named.removeprefix("env/")) or key
+    client = facts.state.client if facts.running and facts.state is not None else None
+    window = engine.window
+    if client is not None:
+        told = {each.engine: each.window for each in client.routes} | {prepared.plan.engine.name: client.window}
+        window = told.get(engine.name, window)
     shared: dict[str, Any] = {
         "served": engine.served,
         "window": window,
@@ -46,13 +68,13 @@ def _own(facts: Facts, keys: Mapping[str, str]) -> tuple[Lane, ...]:
     }
     behind = Endpoint(
         "engine", engine.name, engine.url, engine.served,
-        key=None if engine_key == "none" else engine_key, managed=engine.managed, **shared,
+        key=None if key == "none" else key, managed=engine.managed, **shared,
     )  # fmt: skip
     front = Endpoint(
-        "gateway", plan.gateway.kind, plan.gateway.url, plan.client_model,
-        key=facts.client_key, managed=bool(plan.gateway.argv), **shared,
+        "gateway", gateway.kind, gateway.url, model,
+        key=facts.client_key, managed=bool(gateway.argv), **shared,
     )  # fmt: skip
-    return (Lane("default", behind, front),)
+    return Lane(route, behind, front)
 
 
 def client_key(environ: Mapping[str, str]) -> str | None:

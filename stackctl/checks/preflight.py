@@ -15,10 +15,13 @@ from stackctl.model import Finding, Status
 from stackctl.plan import EMBEDDED_MEMORY, advise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
 
+    from stackctl.plan import EnginePlan
     from stackctl.plan.fit import Fit
     from stackctl.planning import Prepared
+    from stackctl.toolchain import Toolchain
 
 MIB = 1024**2
 DISK_FLOOR = 512 * MIB  # logs, state and compilation caches of a run
@@ -58,11 +61,8 @@ def make_directories(prepared: Prepared) -> None:
 def ports(prepared: Prepared) -> Iterator[Finding]:
     """The ports can be bound now; if not, who holds them. LiteLLM would move to a random one without a word."""
     plan = prepared.plan
-    wanted = (
-        [("engine", plan.engine.port, "127.0.0.1", f"engines.{plan.engine.name}.port")]
-        if plan.engine.managed and plan.gateway.argv
-        else []
-    )
+    engines = plan.managed if plan.gateway.argv else ()
+    wanted = [(_who(each), each.port, "127.0.0.1", f"engines.{each.name}.port") for each in engines]
     wanted.append(("gateway", plan.gateway.port, plan.gateway.host, "gateway.port"))
     for who, port, host, key in wanted:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -74,6 +74,10 @@ def ports(prepared: Prepared) -> Iterator[Finding]:
                 yield _port_finding(who, port, host, key, error)
                 continue
         yield Finding(f"port.{who}", Status.OK)
+
+
+def _who(engine: EnginePlan) -> str:
+    return "engine" if engine.service == "engine" else f"engine `{engine.name}`"
 
 
 def _port_finding(who: str, port: int, host: str, key: str, error: OSError) -> Finding:
@@ -102,39 +106,43 @@ def _port_finding(who: str, port: int, host: str, key: str, error: OSError) -> F
 
 def versions(prepared: Prepared) -> Iterator[Finding]:
     """vLLM and LiteLLM are versions that we know, and not ones that must never run."""
-    for tool in (prepared.plan.engine.toolchain, prepared.plan.gateway.toolchain):
+    tools = [*(each.toolchain for each in prepared.plan.engines), prepared.plan.gateway.toolchain]
+    for tool in dict.fromkeys(tools):
         if tool is not None:
             yield from toolchain.check(tool, allow_untested=prepared.loaded.config.allow_untested)
 
 
 def memory(prepared: Prepared) -> Iterator[Finding]:
-    """What the model needs at the least is free, with what a display or a browser uses taken off."""
-    engine = prepared.plan.engine
-    if engine.managed and engine.model == EMBEDDED:
-        yield _fits(EMBEDDED_MEMORY, prepared.host.memory_available, "memory")
-    elif engine.managed and engine.fit is not None and engine.fit.refusal:
-        yield _refused(prepared, engine.fit)
+    """What the models need at the least is free, with what a display or a browser uses taken off."""
+    managed = prepared.plan.managed
+    embedded = sum(each.model == EMBEDDED for each in managed)
+    if embedded:
+        yield _fits(EMBEDDED_MEMORY * embedded, prepared.host.memory_available, "memory")
+    for engine in managed:
+        if engine.model != EMBEDDED and engine.fit is not None and engine.fit.refusal:
+            yield _refused(prepared, engine, engine.fit)
 
 
-def _refused(prepared: Prepared, fit: Fit) -> Finding:
+def _refused(prepared: Prepared, engine: EnginePlan, fit: Fit) -> Finding:
     """What the planner's sum says against the model, with one that fits in its place."""
-    best = advise.instead(fit.size.name, prepared.host, amd=prepared.loaded.engine.python is not None)
-    instead = f"serve one that fits: --model {best.found.variant.id}; " if best else ""
-    forced = fit.size.arch is not None and fit.most and prepared.plan.engine.window is None
-    force = (
-        f", or take the small window: engines.{prepared.plan.engine.name}.max_model_len: {fit.most}" if forced else ""
-    )
+    host = engine.host or prepared.host
+    best = advise.instead(fit.size.name, host, amd=prepared.loaded.engines[engine.name].python is not None)
+    option = "--model " if engine is prepared.plan.engine else f"engines.{engine.name}.model: "
+    instead = f"serve one that fits: {option}{best.found.variant.id}; " if best else ""
+    forced = fit.size.arch is not None and fit.most and engine.window is None
+    force = f", or take the small window: engines.{engine.name}.max_model_len: {fit.most}" if forced else ""
+    where = "" if len(prepared.plan.managed) < 2 else f" in what the engine `{engine.name}` has of this machine"
     return Finding(
         "memory",
         Status.FAIL,
-        f"{fit.size.name} does not fit: {fit.refusal}",
+        f"{fit.size.name} does not fit{where}: {fit.refusal}",
         remedy=f"{instead}stackctl models explain {fit.size.name} shows the sum{force}",
     )
 
 
-def _weights(prepared: Prepared, weights: int) -> Finding:
+def _weights(prepared: Prepared, engine: EnginePlan, weights: int) -> Finding:
     """The weights alone (bytes on disk are about bytes in memory) fit where they are loaded."""
-    host, args = prepared.host, prepared.loaded.engine.args
+    host, args = engine.host or prepared.host, prepared.loaded.engines[engine.name].args
     if not host.gpus:
         return _fits(weights, host.memory_available, "memory")
     shares = 1
@@ -176,7 +184,7 @@ def disk(prepared: Prepared) -> Iterator[Finding]:
 def shared_memory(prepared: Prepared) -> Iterator[Finding]:
     """The shared memory that vLLM keeps its queues in has room."""
     free = prepared.host.shm_free
-    if prepared.plan.engine.managed and free is not None and free < SHM_FLOOR:
+    if prepared.plan.managed and free is not None and free < SHM_FLOOR:
         yield Finding(
             "shm",
             Status.FAIL,
@@ -190,7 +198,7 @@ def shared_memory(prepared: Prepared) -> Iterator[Finding]:
 def gpu(prepared: Prepared) -> Iterator[Finding]:
     """A driver that is installed answers."""
     problem = prepared.host.gpu_problem
-    if problem and prepared.plan.engine.managed:
+    if problem and prepared.plan.managed:
         yield Finding(
             "gpu",
             Status.WARN,
@@ -203,31 +211,29 @@ def gpu(prepared: Prepared) -> Iterator[Finding]:
 
 def model(prepared: Prepared) -> Iterator[Finding]:
     """A model on disk is whole, its window is as long as asked, and it does not want to run its own code."""
-    engine = prepared.plan.engine
-    if engine.managed and fetch.is_local(engine.model) and not prepared.loaded.engine.command:
-        directory = os.path.abspath(os.path.expanduser(engine.model))
-        fetch.check_local(directory)
-        yield from on_disk(prepared, directory)
+    for engine in prepared.plan.managed:
+        if fetch.is_local(engine.model) and not prepared.loaded.engines[engine.name].command:
+            directory = os.path.abspath(os.path.expanduser(engine.model))
+            fetch.check_local(directory)
+            yield from on_disk(prepared, engine, directory)
 
 
-def on_disk(prepared: Prepared, directory: str) -> Iterator[Finding]:
+def on_disk(prepared: Prepared, engine: EnginePlan, directory: str) -> Iterator[Finding]:
     """What the files of a model say against the plan, before vLLM says it a minute later."""
-    engine = prepared.plan.engine
+    config = prepared.loaded.engines[engine.name]
     facts = checkpoint.read(directory)
     summed = engine.fit is not None and engine.fit.size.arch is not None  # more exactly than here
-    if not summed and not {"cpu-offload-gb", "quantization"} & prepared.loaded.engine.args.keys():
-        yield _weights(prepared, facts.weight_bytes)
+    if not summed and not {"cpu-offload-gb", "quantization"} & config.args.keys():
+        yield _weights(prepared, engine, facts.weight_bytes)
     most = facts.max_positions
-    if most and engine.window and engine.window > most and "hf-overrides" not in prepared.loaded.engine.args:
+    if most and engine.window and engine.window > most and "hf-overrides" not in config.args:
         yield Finding(
             "model.window",
             Status.FAIL,
             f"max_model_len is {engine.window} tokens and the model was made for {most}",
             remedy=f"set max_model_len: {most}, or auto",
         )
-    if facts.needs_remote_code and not (
-        prepared.loaded.engine.trust_remote_code or _is_known(prepared, facts.model_type)
-    ):
+    if facts.needs_remote_code and not (config.trust_remote_code or _is_known(engine, facts.model_type)):
         yield Finding(
             "model.code",
             Status.FAIL,
@@ -236,37 +242,35 @@ def on_disk(prepared: Prepared, directory: str) -> Iterator[Finding]:
         )
 
 
-def _is_known(prepared: Prepared, model_type: str) -> bool:
+def _is_known(engine: EnginePlan, model_type: str) -> bool:
     """Whether the installed transformers has this kind of model itself: then what a checkpoint brings is not used.
 
     Many do bring code, from before their kind was known. (AutoConfig, 5.x: local code goes first unless it is told to
     trust; vLLM refuses what it cannot load without, so a wrong yes here runs nothing.)
     """
-    tool, name = prepared.plan.engine.toolchain, model_type.replace("-", "_")
+    tool, name = engine.toolchain, model_type.replace("-", "_")
     places = tool.site_packages if tool is not None and name.isidentifier() else ()
     return any(os.path.isdir(os.path.join(place, "transformers", "models", name)) for place in places)
 
 
 def parsers(prepared: Prepared) -> Iterator[Finding]:
     """The tool and reasoning parsers are ones that the installed vLLM has."""
-    engine = prepared.plan.engine
-    if engine.toolchain is None or not engine.toolchain.installed:
-        return
-    places = engine.toolchain.site_packages
+    for engine in prepared.plan.managed:
+        if engine.toolchain is not None and engine.toolchain.installed:
+            yield from _parsers_of(engine, engine.toolchain, prepared.loaded.engines[engine.name].args)
+
+
+def _parsers_of(engine: EnginePlan, tool: Toolchain, args: Mapping[str, Any]) -> Iterator[Finding]:
+    places = tool.site_packages
     for flag, wanted, known in (
         ("tool-call-parser", engine.tool_parser, vllm_flags.tool_parsers(places)),
         ("reasoning-parser", engine.reasoning_parser, vllm_flags.reasoning_parsers(places)),
     ):
-        if (
-            wanted is None
-            or known is None
-            or wanted in known
-            or f"{flag.split('-')[0]}-parser-plugin" in prepared.loaded.engine.args
-        ):
+        if wanted is None or known is None or wanted in known or f"{flag.split('-')[0]}-parser-plugin" in args:
             continue
         near = difflib.get_close_matches(wanted, known, n=1)
         yield Finding(
-            f"parser.{flag}", Status.FAIL, f"vLLM {engine.toolchain.version} has no {flag} `{wanted}`",
+            f"parser.{flag}", Status.FAIL, f"vLLM {tool.version} has no {flag} `{wanted}`",
             remedy=f"did you mean `{near[0]}`?" if near else f"it has: {', '.join(sorted(known))}",
         )  # fmt: skip
 

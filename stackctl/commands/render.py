@@ -13,6 +13,7 @@ from stackctl.output import Outcome
 
 if TYPE_CHECKING:
     from stackctl.config import Flags
+    from stackctl.plan import EnginePlan
     from stackctl.planning import Prepared
     from stackctl.rendered import RenderedFile
 
@@ -34,14 +35,7 @@ def run(flags: Flags, *, explain: bool = False, diff: bool = False) -> Outcome:
 def shown(prepared: Prepared, rendered: tuple[RenderedFile, ...]) -> str:
     """The whole plan as text: commands with their environment, then each file."""
     plan, paths = prepared.plan, prepared.paths
-    parts = []
-    if plan.engine.managed:
-        variables = "".join(f"  {name}={shlex.quote(value)} \\\n" for name, value in plan.engine.env.items())
-        parts.append(
-            f"# engine: {plan.engine.model} as {plan.engine.served}, {plan.engine.url}\n{variables}  {shlex.join(plan.engine.argv)}\n"
-        )
-    else:
-        parts.append(f"# engine: {plan.engine.served}, already running at {plan.engine.url}\n")
+    parts = [_engine(each) for each in plan.engines]
     if plan.gateway.argv:
         parts.append(f"# gateway: {plan.gateway.url}\n  {shlex.join(plan.gateway.argv)}\n")
     parts += [
@@ -52,18 +46,38 @@ def shown(prepared: Prepared, rendered: tuple[RenderedFile, ...]) -> str:
     return "\n".join(parts)
 
 
+def _engine(engine: EnginePlan) -> str:
+    who = engine.service if engine.service == "engine" else f"engine {engine.name}"
+    if not engine.managed:
+        return f"# {who}: {engine.served}, already running at {engine.url}\n"
+    variables = "".join(f"  {name}={shlex.quote(value)} \\\n" for name, value in engine.env.items())
+    return f"# {who}: {engine.model} as {engine.served}, {engine.url}\n{variables}  {shlex.join(engine.argv)}\n"
+
+
 def as_data(prepared: Prepared, rendered: tuple[RenderedFile, ...]) -> dict[str, Any]:
     """The plan for --json."""
     plan = prepared.plan
     return {
         "name": plan.name,
         "digest": plan.digest,
-        "engine": {"argv": list(plan.engine.argv), "env": dict(plan.engine.env), "url": plan.engine.url, "model": plan.engine.model,
-                   "served": plan.engine.served, "window": plan.engine.window},
+        "engine": _engine_data(plan.engine),
+        "engines": {each.name: _engine_data(each) for each in plan.engines},
+        "routes": {each.name: {"model": each.model, "to": each.to.model, "engine": getattr(each.to, "name", None)} for each in plan.routes},
         "gateway": {"kind": plan.gateway.kind, "argv": list(plan.gateway.argv), "url": plan.gateway.url},
         "client": {"model": plan.client_model, "aliases": list(plan.aliases), "output_limit": plan.output_limit},
         "files": {each.name: each.text for each in rendered},
     }  # fmt: skip
+
+
+def _engine_data(engine: EnginePlan) -> dict[str, Any]:
+    return {
+        "argv": list(engine.argv),
+        "env": dict(engine.env),
+        "url": engine.url,
+        "model": engine.model,
+        "served": engine.served,
+        "window": engine.window,
+    }
 
 
 def _fact(fact: Any) -> dict[str, str]:
@@ -71,8 +85,13 @@ def _fact(fact: Any) -> dict[str, str]:
 
 
 def _explained(prepared: Prepared) -> str:
+    several = len(prepared.plan.engines) > 1
     rows = [
-        (fact.name, fact.value, f"{fact.origin}: {fact.detail}" if fact.detail else fact.origin)
+        (
+            f"{fact.engine} {fact.name}" if several and fact.engine else fact.name,
+            fact.value,
+            f"{fact.origin}: {fact.detail}" if fact.detail else fact.origin,
+        )
         for fact in prepared.plan.facts
     ]
     name = max(len(row[0]) for row in rows)

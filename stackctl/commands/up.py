@@ -30,17 +30,20 @@ from stackctl.config import EMBEDDED, Flags
 from stackctl.errors import InterruptedByUser, PreflightError, StackError
 from stackctl.model import ServiceKind, Status
 from stackctl.output import Outcome
-from stackctl.plan import advise
+from stackctl.plan import HostedPlan, advise
 from stackctl.supervise import Order
 from stackctl.supervisor import AlreadyRunning
-from stackctl.verify import Target
+from stackctl.verify import Behind, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from stackctl.keys import Keys
     from stackctl.model import ClientFacts, Finding
     from stackctl.paths import StackPaths
+    from stackctl.plan import EnginePlan, Plan
     from stackctl.planning import Prepared
+    from stackctl.toolchain import Toolchain
 
 AGENT_WINDOW = 16384  # tokens; less is no room for an agent (vllm#44576, jan#8108)
 START_SECONDS = 24 * 3600.0  # how long a second `up` watches the first one start: that one judges by progress
@@ -76,7 +79,7 @@ def start_detached(flags: Flags, *, yes: bool) -> ClientFacts:
     except AlreadyRunning:
         return _joined(prepared.paths)
     if ended is not None:
-        raise starting.failure(ended, order.specs, prepared.plan.engine.name, narrator.log_starts)
+        raise starting.failure(ended, order.specs, _services(prepared.plan), narrator.log_starts)
     return found[0]
 
 
@@ -87,17 +90,21 @@ def _made_ready(prepared: Prepared, flags: Flags, *, yes: bool) -> Prepared:
     render.render(prepared.plan)  # a spoiled template is found now, and not after a download
     fail_on(preflight.run(prepared))
     prepared = _installed(prepared, yes=yes)
-    fetch_model(prepared)
+    fetch_models(prepared)
     return _measured(prepared)
 
 
 def _measured(prepared: Prepared) -> Prepared:
     """A model that the catalogue does not have is planned again, now that its files say how large it is."""
-    engine = prepared.plan.engine
-    if not engine.managed or engine.model == EMBEDDED or engine.fit is not None or prepared.loaded.engine.command:
+    unknown = {
+        each.name
+        for each in prepared.plan.managed
+        if each.model != EMBEDDED and each.fit is None and not prepared.loaded.engines[each.name].command
+    }
+    if not unknown:
         return prepared
     again = planning.decide(prepared.loaded, prepared.host)
-    if again.plan.engine.fit is None:
+    if all(each.fit is None for each in again.plan.engines if each.name in unknown):
         return prepared
     fail_on(preflight.run(again))
     for each in again.plan.notes:
@@ -165,27 +172,37 @@ def _proposed(prepared: Prepared, flags: Flags, *, yes: bool) -> Prepared:
 
 def _greet(prepared: Prepared) -> None:
     plan = prepared.plan
-    output.note(f"stackctl: {plan.engine.model} at {plan.engine.url}, clients at {plan.gateway.url}")
+    served = ", ".join(f"{each.model} at {each.url}" for each in plan.engines)
+    output.note(f"stackctl: {served}, clients at {plan.gateway.url}")
+    for each in plan.routes:
+        who = f"{each.to.model} of a provider" if isinstance(each.to, HostedPlan) else each.to.name
+        output.note(f"stackctl: route {each.name}: {each.model} -> {who}")
+    if plan.hosted:
+        output.note("stackctl: each provider's model is asked for one token at the start, which may cost that much")
     if plan.engine.model == EMBEDDED:
         output.note(
             "stackctl: the embedded SmolLM2-135M only proves the chain: it talks nonsense and cannot use tools.\n"
             "          For a model that works:  stackctl up --model Qwen/Qwen3.8-27B-FP8   (any Hugging Face id or path)"
         )
-    for each in plan.notes:
-        output.warn(each)
-    for tool in (plan.engine.toolchain, plan.gateway.toolchain):
-        if tool is not None and (newer := toolchain.waiting(tool)):
+    for note in plan.notes:
+        output.warn(note)
+    for tool in _tools(plan):
+        if newer := toolchain.waiting(tool):
             output.note(
                 f"stackctl: {newer}, tested with this version, waits (you run {tool.version}): stackctl upgrade"
             )
 
 
+def _tools(plan: Plan) -> list[Toolchain]:
+    """The programs of all services, each once."""
+    tools = [*(each.toolchain for each in plan.engines), plan.gateway.toolchain]
+    return list(dict.fromkeys(tool for tool in tools if tool is not None))
+
+
 def _installed(prepared: Prepared, *, yes: bool) -> Prepared:
     """Install what is missing of vLLM and LiteLLM, after asking; plan again with the versions that are now known."""
     plan = prepared.plan
-    missing = [
-        tool for tool in (plan.engine.toolchain, plan.gateway.toolchain) if tool is not None and not tool.installed
-    ]
+    missing = [tool for tool in _tools(plan) if not tool.installed]
     if not missing:
         return prepared
     for tool in missing:
@@ -209,11 +226,14 @@ def _progress(who: str) -> Callable[[str], None]:
     return lambda text: output.step(who, text, time.monotonic() - began)
 
 
-def fetch_model(prepared: Prepared) -> None:
-    """Have the model on disk before anything starts: the engine itself runs offline."""
-    engine, config = prepared.plan.engine, prepared.loaded.engine
-    if not engine.managed or config.command:
-        return
+def fetch_models(prepared: Prepared) -> None:
+    """Have the models on disk before anything starts: the engines themselves run offline."""
+    for engine in prepared.plan.managed:
+        if not prepared.loaded.engines[engine.name].command:
+            _fetch_model(prepared, engine)
+
+
+def _fetch_model(prepared: Prepared, engine: EnginePlan) -> None:
     progress = _progress("model")
     if engine.model == EMBEDDED:
         assert engine.toolchain is not None  # noqa: S101 - a managed engine without `command` has one
@@ -222,11 +242,11 @@ def fetch_model(prepared: Prepared) -> None:
         began = time.monotonic()
         directory = fetch.model(
             engine.model,
-            revision=config.revision,
+            revision=prepared.loaded.engines[engine.name].revision,
             on_progress=lambda at: output.meter("model", at.text, time.monotonic() - began),
         )
         progress(f"{engine.model} is on disk")
-        fail_on(preflight.on_disk(prepared, directory))
+        fail_on(preflight.on_disk(prepared, engine, directory))
 
 
 def fail_on(found: Iterable[Finding]) -> None:
@@ -275,7 +295,7 @@ def _start(prepared: Prepared, *, detach: bool, as_json: bool) -> Outcome:
             f"stackctl: the stack `{paths.name}` runs in the background; stackctl down{names.option(paths.name)} stops it"
         )
         return Outcome(quiet=True)
-    code = starting.exit_code(ended, order.specs, plan.engine.name, narrator.log_starts)
+    code = starting.exit_code(ended, order.specs, _services(plan), narrator.log_starts)
     output.note(f"stackctl: the stack `{paths.name}` is down; nothing of it is left running")
     return Outcome(code, quiet=True)
 
@@ -284,7 +304,7 @@ def order_of(prepared: Prepared) -> Order:
     """What a supervisor is to run; the directories and keys that it needs are made."""
     plan, paths = prepared.plan, prepared.paths
     preflight.make_directories(prepared)
-    made = keys.make(paths, asks=plan.engine.managed, remote=remote.api_key(prepared.loaded.engine))
+    made = _keys(prepared)
     return Order(
         name=paths.name,
         digest=plan.digest,
@@ -292,14 +312,44 @@ def order_of(prepared: Prepared) -> Order:
         specs=services.specs(plan, paths, made, runstate.tmp_path(paths), os.environ),
         target=Target(
             planning.promised(prepared),
-            plan.engine.url,
             made.client,
-            made.client if not plan.gateway.argv else made.engine,
+            tuple(
+                Behind(each.name, each.url, each.served, made.engines[each.name] if plan.gateway.argv else made.client)
+                for each in plan.engines
+            ),
         ),
         files=render.render(plan),
-        ports=prepared.ports,
+        ports=prepared.ports.record(),
         config=prepared.loaded.source,
     )
+
+
+def _services(plan: Plan) -> dict[str, str]:
+    """The names that the engines have in the configuration, by their services'."""
+    return {each.service: each.name for each in plan.managed}
+
+
+def _keys(prepared: Prepared) -> Keys:
+    loaded = prepared.loaded
+    return keys.make(
+        prepared.paths,
+        managed=loaded.managed,
+        remote={
+            name: remote.api_key(each, f"the engine `{name}`")
+            for name, each in loaded.engines.items()
+            if each.url is not None
+        },
+        hosted=_hosted_keys(prepared),
+    )
+
+
+def _hosted_keys(prepared: Prepared) -> dict[str, str]:
+    """The providers' keys, by the variables that the gateway finds them under."""
+    return {
+        each.to.variable: str(remote.api_key(prepared.loaded.hosted[each.name], f"the route `{each.name}`"))
+        for each in prepared.plan.routes
+        if isinstance(each.to, HostedPlan)
+    }
 
 
 def exports(prepared: Prepared, client: ClientFacts) -> str:

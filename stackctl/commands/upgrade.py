@@ -147,7 +147,7 @@ def _prove(loaded: Loaded, machine: Host, kinds: Sequence[ServiceKind]) -> None:
         files.write_private(file, json.dumps(_trial_config(loaded)))  # JSON is YAML
         prepared = planning.decide(config.load(Flags(config=file, name=TRIAL), {}), machine, find=_finder(kinds))
         up.fail_on(preflight.run(prepared))
-        up.fetch_model(prepared)
+        up.fetch_models(prepared)
         order = up.order_of(prepared)
 
         def on_event(event: Event) -> None:
@@ -161,7 +161,7 @@ def _prove(loaded: Loaded, machine: Host, kinds: Sequence[ServiceKind]) -> None:
         if ended.signum is not None:
             raise InterruptedByUser(ended.signum)
         if ended.state is State.FAILED:
-            cause = starting.failure(ended, order.specs, prepared.plan.engine.name, narrator.log_starts)
+            cause = starting.failure(ended, order.specs, {"engine": prepared.plan.engine.name}, narrator.log_starts)
             raise StackError(
                 f"the new environments were not switched to, the old ones stay in use: {cause.message}",
                 remedy=cause.remedy,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from stackctl.config import EngineConfig
     from stackctl.host import Host
-    from stackctl.plan.types import Inputs
+    from stackctl.plan.types import EngineInputs
 
     Derived = dict[str, tuple[Any, str, str]]  # flag -> (value, origin, reason)
 
@@ -53,9 +53,9 @@ def check(engine: EngineConfig, path: str) -> None:
         raise ConfigError(f"`{path}` has both max_model_len and args.max-model-len", remedy="keep max_model_len")
 
 
-def fitted(given: Inputs) -> Fit | None:
+def fitted(given: EngineInputs) -> Fit | None:
     """How the model fits this machine; None where no sum is made (the embedded model, an unknown one)."""
-    engine = given.loaded.engine
+    engine = given.config
     if given.size is None or engine.model == EMBEDDED or engine.command is not None:
         return None
     if NOT_SUMMED & engine.args.keys():
@@ -85,10 +85,9 @@ def _asked(engine: EngineConfig) -> Asked:
     )
 
 
-def derive(given: Inputs, notes: list[str], fit: Fit | None = None) -> Derived:
+def derive(given: EngineInputs, notes: list[str], fit: Fit | None = None) -> Derived:
     """The flags that nobody asked for by name; what people should know about them goes to `notes`."""
-    engine = given.loaded.engine
-    path = f"engines.{given.loaded.engine_name}"
+    engine, path = given.config, given.path
     flags: Derived = {}
     if isinstance(engine.max_model_len, int):
         flags["max-model-len"] = (engine.max_model_len, *given.loaded.origin(f"{path}.max_model_len"))
@@ -152,10 +151,10 @@ def _embedded(engine: EngineConfig) -> Derived:
     }
 
 
-def _family(given: Inputs, notes: list[str]) -> Derived:
+def _family(given: EngineInputs, notes: list[str]) -> Derived:
     """Parsers and flags that the model's family needs, by the catalogue and the installed vLLM's version."""
-    engine, family = given.loaded.engine, given.family
-    version = given.engine_tool.version if given.engine_tool else ""
+    engine, family = given.config, given.family
+    version = given.tool.version if given.tool else ""
     flags: Derived = {}
     parser = families.parser_for(version, family.tool) if family and family.tool else None
     if parser is not None or "tool-call-parser" in engine.args:
@@ -164,7 +163,7 @@ def _family(given: Inputs, notes: list[str]) -> Derived:
         if "tool-call-parser" not in engine.args:
             notes.append(
                 f"no tool-call parser is known for {engine.model}: an agent cannot work with it unless you name one "
-                f"(engines.{given.loaded.engine_name}.args: {{tool-call-parser: ...}})"
+                f"({given.path}.args: {{tool-call-parser: ...}})"
             )
         return flags
     flags["tool-call-parser"] = (parser, "catalogue", family.source)
@@ -182,7 +181,7 @@ def _family(given: Inputs, notes: list[str]) -> Derived:
         notes.append(
             f"{engine.model}: vLLM's documentation uses the chat template {family.chat_template}, which is in vLLM's "
             "repository and not in its package; if tool calls come as prose, fetch it and name it "
-            f"(engines.{given.loaded.engine_name}.args: {{chat-template: FILE}})"
+            f"({given.path}.args: {{chat-template: FILE}})"
         )
     if family.needs_remote_code and not engine.trust_remote_code:
         notes.append(

@@ -8,18 +8,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from stackctl.clients.claude import twin
+from stackctl.config import TIERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from stackctl.catalog.families import Family
-    from stackctl.config import Loaded
+    from stackctl.config import EngineConfig, Loaded
     from stackctl.host import Host
     from stackctl.model import Fact
     from stackctl.plan.fit import Fit, Size
     from stackctl.toolchain import Toolchain
 
-ENGINE_KEY = "os.environ/STACKCTL_ENGINE_KEY"
+ENGINE_KEY = "STACKCTL_ENGINE_KEY"  # what the gateway finds an engine's key under; of several, with its name behind
+BEARER = "STACKCTL_ENGINE_BEARER"  # the same as an Authorization header
+HOSTED_KEY = "STACKCTL_HOSTED_KEY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,25 +35,55 @@ class RemoteFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Inputs:
-    """All that a plan is made from.
+class EngineInputs:
+    """All that the plan of one engine is made from.
 
-    `ports` are (engine, gateway). A tool is None where nothing of it is needed (`command:`, `url:`, `direct`).
-    `model_path` is the directory of a model on disk (of the embedded one, where it stands or will stand), None for
-    one from the hub; `config_path` is where the gateway's file will stand. `size` is None for a model that is neither
-    in the catalogue nor on this machine.
+    `host` is the machine, or the part of it that this engine may use where several share it (`shared`). `port` is the one
+    to listen on. `tool` is None where nothing of it is needed (`command:`, `url:`). `model_path` is the directory of a
+    model on disk (of the embedded one, where it stands or will stand), None for one from the hub. `size` is None for a
+    model that is neither in the catalogue nor on this machine.
+    """
+
+    loaded: Loaded
+    name: str
+    host: Host
+    port: int
+    tool: Toolchain | None
+    model_path: str | None
+    family: Family | None = None
+    remote: RemoteFacts | None = None
+    size: Size | None = None
+    shared: bool = False
+
+    @property
+    def config(self) -> EngineConfig:
+        """What the configuration says of it."""
+        return self.loaded.engines[self.name]
+
+    @property
+    def path(self) -> str:
+        """Where that stands."""
+        return f"engines.{self.name}"
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is the stack's only one."""
+        return len(self.loaded.engines) == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """All that a plan is made from. `engines` are in the order of `loaded.engines`.
+
+    `gateway_tool` is None for `direct`; `config_path` is where the gateway's file will stand.
     """
 
     loaded: Loaded
     host: Host
-    ports: tuple[int, int]
-    engine_tool: Toolchain | None
+    engines: tuple[EngineInputs, ...]
+    gateway_port: int
     gateway_tool: Toolchain | None
-    model_path: str | None
     config_path: str
-    family: Family | None = None
-    remote: RemoteFacts | None = None
-    size: Size | None = None
 
     @property
     def direct(self) -> bool:
@@ -62,7 +95,8 @@ class Inputs:
 class EnginePlan:
     """The engine as it will run (`argv`) or as it was found (`argv` empty). `window` in tokens, None until it says.
 
-    `vision` says whether the model reads pictures; None where nobody has said so.
+    `service` is what it is called among the services, `key_variable` what the gateway finds its key under, and `host` the
+    part of the machine that it was planned for. `output_limit` is in tokens. `vision` says whether the model reads pictures; None where nobody has said so.
     """
 
     name: str
@@ -71,20 +105,57 @@ class EnginePlan:
     url: str
     port: int
     window: int | None
+    output_limit: int = 0
+    service: str = "engine"
     argv: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     toolchain: Toolchain | None = None
     tool_parser: str | None = None
     reasoning_parser: str | None = None
     speaks_messages: bool = True
-    api_key: str | None = None
     fit: Fit | None = None
     vision: bool | None = None
+    host: Host | None = None
 
     @property
     def managed(self) -> bool:
         """Whether stackctl starts it."""
         return bool(self.argv)
+
+    @property
+    def suffix(self) -> str:
+        """What tells its variables from those of other engines."""
+        return "" if self.service == "engine" else "_" + self.name.upper().replace("-", "_")
+
+    @property
+    def key_variable(self) -> str:
+        """What the gateway finds its key under."""
+        return ENGINE_KEY + self.suffix
+
+    @property
+    def bearer_variable(self) -> str:
+        """What the gateway finds its Authorization header under."""
+        return BEARER + self.suffix
+
+
+@dataclass(frozen=True, slots=True)
+class HostedPlan:
+    """A provider's model: `model` as LiteLLM names it; the gateway finds under `variable` what is in the user's `source`."""
+
+    model: str
+    api_base: str | None
+    source: str
+    variable: str
+    window: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RoutePlan:
+    """A route beside the default: `name` as configured, `model` as clients ask for it, and who answers."""
+
+    name: str
+    model: str
+    to: EnginePlan | HostedPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,52 +173,122 @@ class GatewayPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything decided before anything starts."""
+    """Everything decided before anything starts. `engines` are all of them, the one that answers by default first."""
 
     name: str
-    engine: EnginePlan
+    engines: tuple[EnginePlan, ...]
     gateway: GatewayPlan
     client_model: str
     aliases: tuple[str, ...]
-    output_limit: int
     facts: tuple[Fact, ...]
     notes: tuple[str, ...]
+    routes: tuple[RoutePlan, ...] = ()
+
+    @property
+    def engine(self) -> EnginePlan:
+        """The engine that answers by default."""
+        return self.engines[0]
+
+    @property
+    def managed(self) -> tuple[EnginePlan, ...]:
+        """The engines that are started here."""
+        return tuple(each for each in self.engines if each.managed)
+
+    @property
+    def hosted(self) -> tuple[HostedPlan, ...]:
+        """The providers' models."""
+        return tuple(each.to for each in self.routes if isinstance(each.to, HostedPlan))
+
+    @property
+    def output_limit(self) -> int:
+        """The most tokens that a client may ask for in one answer of the default engine."""
+        return self.engine.output_limit
 
     @property
     def digest(self) -> str:
         """Tells two plans apart. What follows from the hardware does not count: a stack that runs uses up memory itself."""
-        engine, gateway = self.engine, self.gateway
-        derived = {fact.name for fact in self.facts if fact.origin == "hardware"}
-        argv = _without(engine.argv, derived)
-        env = {name: value for name, value in engine.env.items() if f"${name}" not in derived}
-        same: list[object] = [self.name, argv, env, engine.url, engine.served]
+        gateway = self.gateway
+        same: list[object] = [self.name]
+        for engine in self.engines:
+            derived = {fact.name for fact in self.facts if fact.origin == "hardware" and fact.engine == engine.name}
+            env = {name: value for name, value in engine.env.items() if f"${name}" not in derived}
+            same += [_without(engine.argv, derived), env, engine.url, engine.served]
         same += [gateway.kind, gateway.url, gateway.request_timeout, gateway.argv]
         same += [self.client_model, self.aliases]
+        for route in self.routes:
+            to = route.to
+            same += [route.model, to.name if isinstance(to, EnginePlan) else [to.model, to.api_base, to.source]]
         return hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:16]
+
+    def names(self) -> dict[str, EnginePlan | HostedPlan]:
+        """Every name that clients may ask for, and who answers. A name means one of them; the first that claims it."""
+        own = (self.client_model, twin(self.client_model), *self.aliases)
+        found: dict[str, EnginePlan | HostedPlan] = dict.fromkeys(own, self.engine)
+        for route in self.routes:
+            found.setdefault(route.model, route.to)
+            if route.name in TIERS:
+                found.setdefault(twin(route.model), route.to)
+        for engine in self.engines:
+            found.setdefault(engine.served, engine)
+        return found
 
     def models(self) -> list[dict[str, Any]]:
         """The gateway's model list, as the template takes it (`model_list` of LiteLLM's configuration)."""
-        engine = self.engine
-        info: dict[str, Any] = {
-            "max_input_tokens": engine.window,
-            "max_output_tokens": self.output_limit,
-            # with it LiteLLM turns adaptive thinking into a budget, which vLLM refuses without a reasoning parser
-            "supports_reasoning": engine.reasoning_parser is not None,
-            "supports_vision": engine.vision,
-            "native": engine.managed,  # it is vLLM: no PDFs, and no tools of a provider's servers
-            "supports_function_calling": True,
-        }
-        openai = {"model": f"hosted_vllm/{engine.served}", "api_base": f"{engine.url}/v1", "api_key": ENGINE_KEY}
-        # no api_key here: LiteLLM would send it as x-api-key, which vLLM does not read; ANTHROPIC_AUTH_TOKEN in the
-        # gateway's environment goes out as a bearer token, for messages and for count_tokens alike
-        anthropic = {"model": f"anthropic/{engine.served}", "api_base": engine.url, "api_key": None}
-        native = anthropic if engine.speaks_messages else openai
-        rows = [
-            {"name": name, **native, **info} for name in (self.client_model, twin(self.client_model), *self.aliases)
-        ]
-        if engine.served not in {row["name"] for row in rows}:
-            rows.append({"name": engine.served, **openai, **info})
+        keyed = len(self.engines) > 1 or bool(self.hosted)
+        found, rows = self.names(), []
+        for name, to in found.items():
+            if isinstance(to, HostedPlan):
+                rows.append(_hosted_row(name, to))
+            else:  # the model's own name comes last, where nothing else has claimed it
+                rows.append(_engine_row(name, to, openai=name == to.served and name not in self._asked(), keyed=keyed))
         return rows
+
+    def _asked(self) -> set[str]:
+        """The names that are not a model's own."""
+        return {self.client_model, twin(self.client_model), *self.aliases, *(route.model for route in self.routes)}
+
+
+def _engine_row(name: str, engine: EnginePlan, *, openai: bool, keyed: bool) -> dict[str, Any]:
+    """One name of an engine: `openai` for the protocol of OpenAI's clients; `keyed` where other rows have other keys."""
+    key = f"os.environ/{engine.key_variable}"
+    row: dict[str, Any] = {
+        "name": name,
+        # no api_key with `anthropic/`: LiteLLM would send it as x-api-key, which vLLM does not read; ANTHROPIC_AUTH_TOKEN
+        # in the gateway's environment goes out as a bearer token, for messages and for count_tokens alike
+        "model": f"anthropic/{engine.served}",
+        "api_base": engine.url,
+        "api_key": None,
+        "bearer": None,
+        "max_input_tokens": engine.window,
+        "max_output_tokens": engine.output_limit,
+        # with it LiteLLM turns adaptive thinking into a budget, which vLLM refuses without a reasoning parser
+        "supports_reasoning": engine.reasoning_parser is not None,
+        "supports_vision": engine.vision,
+        "native": engine.managed,  # it is vLLM: no PDFs, and no tools of a provider's servers
+        "supports_function_calling": True,
+    }
+    if openai or not engine.speaks_messages:
+        row |= {"model": f"hosted_vllm/{engine.served}", "api_base": f"{engine.url}/v1", "api_key": key}
+    elif keyed:  # that variable is one for all rows; a header of the row's own goes before it, and before the api_key
+        row |= {"api_key": key, "bearer": f"os.environ/{engine.bearer_variable}"}
+    return row
+
+
+def _hosted_row(name: str, to: HostedPlan) -> dict[str, Any]:
+    """A provider's model; what it can do is LiteLLM's to know."""
+    return {
+        "name": name,
+        "model": to.model,
+        "api_base": to.api_base,
+        "api_key": f"os.environ/{to.variable}",
+        "bearer": None,
+        "max_input_tokens": to.window,
+        "max_output_tokens": None,
+        "supports_reasoning": None,
+        "supports_vision": None,
+        "native": False,
+        "supports_function_calling": None,
+    }
 
 
 def _without(argv: tuple[str, ...], flags: set[str]) -> list[str]:

@@ -136,7 +136,9 @@ def test_the_client_key_has_no_admin_rights(scripted: Stack, method: str, path: 
 def test_every_route_of_the_installed_litellm_is_refused_but_the_offered(
     scripted: Stack, gateway_python: str, tmp_path: Path
 ) -> None:
-    env = stack.base_env(tmp_path) | gateway_env(master_key="m", client_key="c", engine_key=None, host_url="http://x")
+    env = stack.base_env(tmp_path) | gateway_env(
+        master_key="m", client_key="c", host_url="http://x", keys={"STACKCTL_ENGINE_KEY": "none"}, alone=True
+    )
     done = subprocess.run(
         [gateway_python, "-c", LIST_ROUTES], env={**env, "LITELLM_DISABLE_LAZY_ROUTES": "true"}, cwd=tmp_path,
         capture_output=True, text=True, timeout=120, check=True,
@@ -250,7 +252,9 @@ def test_a_request_without_its_parts_is_a_400(scripted: Stack) -> None:
 
 def test_litellm_does_not_start_without_a_client_key(scripted: Stack, gateway_python: str, tmp_path: Path) -> None:
     config = Path(shutil.copytree(scripted.root / "gateway", tmp_path / "gateway")) / "litellm_config.yaml"
-    env = stack.base_env(tmp_path) | gateway_env(master_key="sk-m", client_key="", engine_key=None, host_url="http://x")
+    env = stack.base_env(tmp_path) | gateway_env(
+        master_key="sk-m", client_key="", host_url="http://x", keys={"STACKCTL_ENGINE_KEY": "none"}, alone=True
+    )
     argv = [str(Path(gateway_python).parent / "litellm"), "--config", str(config), "--host", "127.0.0.1"]
     done = subprocess.run(
         [*argv, "--port", str(stack.free_port())], env=env, cwd=config.parent, capture_output=True, text=True,

@@ -86,7 +86,7 @@ def parsed(engine: Toolchain, argvs: list[list[str]]) -> list[dict[str, Any]]:
 
 def plan_of(model: str, machine: str, **engine: Any) -> planning.Prepared:
     config = EngineConfig(model=model, **engine)
-    loaded = Loaded(StackConfig(engines={"main": config}), "main", config, None)
+    loaded = Loaded(StackConfig(engines={"main": config}), {"main": config}, None)
     return planning.decide(loaded, machines.host(machine))
 
 
@@ -241,7 +241,7 @@ def test_what_is_left_for_conversations_is_less_than_the_real_engine_finds(
         max_model_len=8192,
         args={"gpu-memory-utilization": 0.15, "enforce-eager": True},
     )
-    prepared = planning.decide(Loaded(StackConfig(engines={"main": given}), "main", given, None), host.inspect())
+    prepared = planning.decide(Loaded(StackConfig(engines={"main": given}), {"main": given}, None), host.inspect())
     fit = prepared.plan.engine.fit
     assert fit is not None
     assert not fit.refusal, fit.refusal

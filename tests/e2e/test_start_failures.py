@@ -115,7 +115,7 @@ def test_an_engine_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.Mo
     assert time.monotonic() - began < 30
     assert ended.state is State.FAILED
     with pytest.raises(StackError) as caught:
-        starting.exit_code(ended, order.specs, "main", narrator.log_starts)
+        starting.exit_code(ended, order.specs, {"engine": "main"}, narrator.log_starts)
     assert re.search(r"the engine failed: .*no progress", caught.value.message), caught.value.message
     assert "engine.log" in caught.value.remedy
     assert any("Loading weights took" in line for line in caught.value.evidence)

@@ -16,10 +16,12 @@ from stackctl.catalog import families
 from stackctl.host import GIB, Gpu, Host
 from stackctl.host.interpret import interpret
 from stackctl.model import ServiceKind
-from stackctl.plan import Inputs, RemoteFacts
+from stackctl.plan import EngineInputs, Inputs, RemoteFacts
 from stackctl.toolchain import Toolchain
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from stackctl.config import Flags
 
 _HOSTS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "unit", "hosts")
@@ -54,17 +56,34 @@ GATEWAY = Toolchain(ServiceKind.GATEWAY, "/envs/gateway/bin/python", "litellm", 
 def inputs(flags: Flags, host: Host = GPU, remote: RemoteFacts | None = None) -> Inputs:
     """What `planning` would hand to the planner, on `host`, with paths that are the same everywhere."""
     loaded = config.load(flags, {})
-    engine, gateway = loaded.engine, loaded.config.gateway
-    managed = engine.url is None and engine.command is None
+    gateway = loaded.config.gateway
+    ports = iter(range(8000, 9000))
     return Inputs(
         loaded=loaded,
         host=host,
-        ports=(engine.port, gateway.port),
-        engine_tool=ENGINE if managed else None,
+        engines=tuple(_engine(loaded, name, host, remote, ports) for name in loaded.engines),
+        gateway_port=gateway.port,
         gateway_tool=GATEWAY if gateway.kind == "litellm" else None,
-        model_path="/models/embedded" if engine.model == config.EMBEDDED else None,
         config_path="/stack/gateway/litellm_config.yaml",
-        family=families.match(engine.model) if engine.model and managed else None,
-        remote=remote,
-        size=sizes.size_of(engine.model) if engine.model and managed else None,
+    )
+
+
+def _engine(
+    loaded: config.Loaded, name: str, host: Host, remote: RemoteFacts | None, ports: Iterator[int]
+) -> EngineInputs:
+    engine, gateway = loaded.engines[name], loaded.config.gateway
+    if engine.url is not None:
+        return EngineInputs(loaded, name, host, 0, None, None, remote=remote)
+    model = str(engine.model)
+    written = f"engines.{name}.port" in loaded.facts
+    port = gateway.port if gateway.kind == "direct" else engine.port if written else next(ports)
+    return EngineInputs(
+        loaded=loaded,
+        name=name,
+        host=host,
+        port=port,
+        tool=ENGINE if engine.command is None else None,
+        model_path="/models/embedded" if model == config.EMBEDDED else None,
+        family=families.match(model) if engine.command is None else None,
+        size=sizes.size_of(model) if engine.command is None else None,
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stackctl import config, names, trust
+from stackctl import config, files, names, ports, trust
 from stackctl.config import EMBEDDED, Flags
 from stackctl.errors import USAGE, ConfigError
 from stackctl.paths import StackPaths
@@ -40,6 +40,8 @@ def test_an_empty_file_is_a_whole_configuration(tmp_path: Path, text: str) -> No
     assert (loaded.engine.port, loaded.config.gateway.port) == (8000, 4000)
 
 
+TWO = "engines: {a: {model: x}, b: {model: y}}"
+HOSTED = "{hosted: anthropic/claude-opus-4-8, api_key: env/K}"
 BAD = {
     "misspelt key": ("engins: {}", "unknown key `engins`", "`engines`"),
     "misspelt inner key": ("engines: {a: {modle: x}}", "unknown key `engines.a.modle`", "`model`"),
@@ -60,9 +62,72 @@ BAD = {
     "port too high": ("engines: {a: {model: x, port: 65536}}", "`engines.a.port`", ""),
     "equal ports": ("engines: {a: {model: x, port: 4000}}", "both 4000", "port of its own"),
     "unknown gateway kind": ("gateway: {kind: litelm}", "`gateway.kind`", ""),
-    "two engines": ("engines: {a: {model: x}, b: {model: y, port: 8001}}", "2 engines", "--name"),
+    "two engines and no default": (f"{TWO}", "there are 2 engines (a, b)", "routes: {default: a}"),
+    "two engines on one port": (
+        "engines: {a: {model: x, port: 8001}, b: {model: y, port: 8001}}\nroutes: {default: a}",
+        "`engines.b.port` and `engines.a.port` are both 8001",
+        "a port of its own",
+    ),
+    "two engines and direct": (
+        f"{TWO}\nroutes: {{default: a}}\ngateway: {{kind: direct}}",
+        "direct, and there are 2 engines",
+        "litellm",
+    ),
+    "a route and direct": (
+        "engines: {a: {model: x}}\nroutes: {opus: a}\ngateway: {kind: direct}",
+        "there is the route `opus`",
+        "litellm",
+    ),
+    "an engine named as a service": ("engines: {gateway: {model: x}}", "`gateway` is taken", "another name"),
     "route to nowhere": ("engines: {coder: {model: x}}\nroutes: {default: codr}", "`codr`", "`coder`"),
-    "route that is not built": ("engines: {c: {model: x}}\nroutes: {opus: c}", "`opus` is not supported", "default"),
+    "tier to nowhere": ("engines: {coder: {model: x}}\nroutes: {opus: codr}", "`routes.opus` names", "`coder`"),
+    "misspelt tier": ("engines: {c: {model: x}}\nroutes: {sonet: c}", "unknown route `routes.sonet`", "`sonnet`"),
+    "a tier in the plural": ("engines: {c: {model: x}}\nroutes: {subagents: c}", "`routes.subagents`", "`subagent`"),
+    "a route with a space": ("engines: {c: {model: x}}\nroutes: {'my model': c}", "'my model'", "correct the route"),
+    "routes as a list": ("routes: [a]", "`routes` must map names to engines", "routes: {default"),
+    "a route to a number": ("engines: {c: {model: x}}\nroutes: {opus: 3}", "`routes.opus` must be", "hosted"),
+    "a hosted default": (f"routes: {{default: {HOSTED}}}", "`routes.default` is hosted", "another route: opus"),
+    "misspelt key of a hosted route": (
+        "routes: {opus: {hosted: a/b, apikey: env/K}}",
+        "unknown key `routes.opus.apikey`",
+        "`api_key`",
+    ),
+    "a hosted route without a key": ("routes: {opus: {hosted: a/b}}", "`routes.opus`: object missing", "`routes.opus`"),
+    "a hosted model without provider": (
+        "routes: {opus: {hosted: claude-opus-4-8, api_key: env/K}}",
+        "`routes.opus.hosted` is 'claude-opus-4-8'",
+        "anthropic/claude-opus-4-8",
+    ),
+    "a provider's key in the file": (
+        "routes: {opus: {hosted: a/b, api_key: sk-123}}",
+        "`routes.opus.api_key` must name an environment variable",
+        "env/MY_KEY",
+    ),
+    "a provider's address that is none": (
+        "routes: {opus: {hosted: a/b, api_key: env/K, api_base: 'x:1'}}",
+        "`routes.opus.api_base` is not an http address",
+        "https://",
+    ),
+    "background and haiku": (
+        "engines: {c: {model: x}}\nroutes: {haiku: c, background: c}",
+        "`routes.background` and `routes.haiku` are the same",
+        "keep one",
+    ),
+    "a route that is an alias as well": (
+        "engines: {c: {model: x}}\nroutes: {mine: c}\naliases: [mine]",
+        "`routes.mine` and `aliases` both answer to the name mine",
+        "keep one",
+    ),
+    "a route that is a tier's name": (
+        "engines: {c: {model: x}}\nroutes: {claude-local-opus: c, opus: c}",
+        "both answer to the name claude-local-opus",
+        "keep one",
+    ),
+    "a route in place of the default": (
+        "engines: {c: {model: x}}\nroutes: {claude-local: c}",
+        "`routes.claude-local` and `routes.default`",
+        "keep one",
+    ),
     "engine without model": ("engines: {a: {}}", "neither `model` nor `url`", "engines.a.model"),
     "key in the file": (
         "engines: {a: {url: 'http://h:1', api_key: sk-123}}",
@@ -205,6 +270,41 @@ def test_what_only_a_managed_engine_has_is_refused_beside_url(tmp_path: Path, ke
 def test_direct_does_not_claim_to_listen_elsewhere(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"127\.0\.0\.1 only"):
         load(tmp_path, "gateway: {kind: direct, host: 0.0.0.0, allow_remote: true}")
+
+
+def test_the_default_engine_comes_first_and_is_what_model_is_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = f"{TWO}\nroutes: {{default: b, opus: a, sonnet: {HOSTED}}}"
+    loaded = load(tmp_path, text)
+    assert (list(loaded.engines), loaded.engine_name) == (["b", "a"], "b")
+    assert list(loaded.hosted) == ["sonnet"]
+    assert load(tmp_path, text, model="other").engines["b"].model == "other"
+    monkeypatch.setenv("STACKCTL_MODEL", "third")
+    assert [each.model for each in load(tmp_path, text).engines.values()] == ["third", "x"]
+
+
+def test_each_engine_has_a_port_of_its_own_and_keeps_it(tmp_path: Path) -> None:
+    text = f"{TWO}\nroutes: {{default: a}}"
+    paths = StackPaths("default")
+    chosen = ports.choose(load(tmp_path, text), paths)
+    assert chosen.engines["a"] == 8000
+    assert chosen.engines["b"] > 8000
+    os.makedirs(paths.root, 0o700)
+    files.write_private(paths.ports, json.dumps({**chosen.record(), "engines": {"a": 8000, "b": 8444}}))
+    assert ports.choose(load(tmp_path, text), paths).engines == {"a": 8000, "b": 8444}
+    written = "engines: {a: {model: x}, b: {model: y, port: 8000}}\nroutes: {default: a}"
+    assert ports.choose(load(tmp_path, written), StackPaths("default")).engines["b"] == 8000
+    assert ports.choose(load(tmp_path, written), StackPaths("default")).engines["a"] not in {8000, 4000}
+
+
+def test_engines_of_a_named_stack_keep_the_ports_that_they_got(tmp_path: Path) -> None:
+    loaded, paths = load(tmp_path, f"name: other\n{TWO}\nroutes: {{default: a}}"), StackPaths("other")
+    chosen = ports.choose(loaded, paths)
+    assert len({*chosen.engines.values(), chosen.gateway, 4000, 8000}) == 5
+    os.makedirs(paths.root, 0o700)
+    files.write_private(paths.ports, json.dumps(chosen.record()))
+    assert ports.choose(loaded, paths) == chosen
 
 
 def test_the_schema_for_editors_is_that_of_the_code() -> None:

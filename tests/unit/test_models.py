@@ -151,7 +151,7 @@ def test_up_plans_a_model_that_nobody_knows_again_when_its_files_are_here(monkey
         engine, gateway = one.getsockname()[1], two.getsockname()[1]
     given = EngineConfig(model="acme/tiny", port=engine)
     config = StackConfig(engines={"main": given}, gateway=GatewayConfig(port=gateway))
-    before = planning.decide(Loaded(config, "main", given, None), machines.host("1x24"))
+    before = planning.decide(Loaded(config, {"main": given}, None), machines.host("1x24"))
     assert before.plan.engine.fit is None
     assert any("no tool-call parser is known" in note for note in before.plan.notes)
     with Hub({"acme/tiny": Repo(FILES)}) as hub:

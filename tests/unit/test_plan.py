@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stackctl import config, plan, planning
+from stackctl import config, plan, planning, services
 from stackctl.checks import preflight
 from stackctl.config import Flags
 from stackctl.errors import ConfigError
+from stackctl.keys import Keys
 from stackctl.model import Status
-from stackctl.plan import Plan, RemoteFacts
+from stackctl.paths import StackPaths
+from stackctl.plan import EnginePlan, Plan, RemoteFacts
 from tests.fakes import machines
 
 if TYPE_CHECKING:
@@ -288,3 +290,142 @@ def test_mistrals_own_format_is_asked_for_only_where_it_is(tmp_path: Path, model
     plan_ = decided(tmp_path, f"engines: {{a: {{model: {model}}}}}", "1x80").plan
     assert ("--tokenizer-mode" in plan_.engine.argv) == own_format
     assert any("chat template examples/" in note for note in plan_.notes) == (not own_format)
+
+
+def several(tmp_path: Path, machine: str, **engines: str) -> Plan:
+    """Engines that share a machine; the first answers by default."""
+    text = f"engines: {{{', '.join(f'{name}: {given}' for name, given in engines.items())}}}"
+    return decided(tmp_path, f"{text}\nroutes: {{default: {next(iter(engines))}}}", machine).plan
+
+
+def share(engine: EnginePlan) -> float:
+    """What of the whole device vLLM is told to take."""
+    found = engine.argv.index("--gpu-memory-utilization") if "--gpu-memory-utilization" in engine.argv else None
+    return 0.92 if found is None else float(engine.argv[found + 1])
+
+
+@pytest.mark.usefixtures("_no_cache")
+def test_two_engines_on_one_gpu_fit_beside_each_other(tmp_path: Path) -> None:
+    made_ = several(tmp_path, "1x80", big="{model: Qwen/Qwen3.5-27B-GPTQ-Int4}", small="{model: openai/gpt-oss-20b}")
+    total = machines.host("1x80").gpus[0].memory_total
+    free = machines.host("1x80").gpus[0].memory_free
+    for engine in made_.engines:
+        assert engine.fit is not None
+        assert engine.fit.refusal == ""
+        assert engine.window is not None
+        assert engine.window >= 32768
+        assert engine.env["CUDA_VISIBLE_DEVICES"] == "0"
+    taken = sum(share(each) * total for each in made_.engines)
+    assert taken < free
+    assert taken > 0.8 * free
+    assert any("2 engines share this machine; big gets" in note for note in made_.notes)
+    assert (
+        made_.digest
+        == several(
+            tmp_path, "1x80", big="{model: Qwen/Qwen3.5-27B-GPTQ-Int4}", small="{model: openai/gpt-oss-20b}"
+        ).digest
+    )
+
+
+@pytest.mark.usefixtures("_no_cache")
+def test_two_engines_on_several_gpus_have_gpus_of_their_own(tmp_path: Path) -> None:
+    made_ = several(tmp_path, "8x80", big="{model: Qwen/Qwen3.8-27B-FP8}", small="{model: openai/gpt-oss-20b}")
+    seen = [set(engine.env["CUDA_VISIBLE_DEVICES"].split(",")) for engine in made_.engines]
+    assert not seen[0] & seen[1]
+    assert all(share(each) >= 0.9 for each in made_.engines)
+
+
+@pytest.mark.usefixtures("_no_cache")
+def test_what_does_not_fit_beside_the_other_engine_is_refused_by_its_name(tmp_path: Path) -> None:
+    text = "engines: {a: {model: Qwen/Qwen3.5-27B-GPTQ-Int4}, b: {model: openai/gpt-oss-20b}}\nroutes: {default: a}"
+    found = [each for each in preflight.memory(decided(tmp_path, text, "1x24")) if each.status is Status.FAIL]
+    assert found
+    assert "in what the engine `" in found[0].cause
+
+
+@pytest.mark.usefixtures("_no_cache")
+def test_a_share_that_is_written_is_kept_and_the_others_get_the_rest(tmp_path: Path) -> None:
+    fixed = "{model: openai/gpt-oss-20b, args: {gpu-memory-utilization: 0.5}}"
+    made_ = several(tmp_path, "1x80", rest="{model: Qwen/Qwen3.5-27B-GPTQ-Int4}", fixed=fixed)
+    assert share(made_.engines[1]) == 0.5
+    assert 0.3 < share(made_.engines[0]) < 0.5
+    with pytest.raises(ConfigError, match=r"gpu-memory-utilization` is 0\.6, and with the other engines' that is 1\.1"):
+        several(tmp_path, "1x80", fixed=fixed, more=fixed.replace("0.5", "0.6"))
+
+
+@pytest.mark.usefixtures("_no_cache")
+def test_engines_on_a_processor_share_its_memory(tmp_path: Path) -> None:
+    made_ = several(
+        tmp_path,
+        "cpu_only",
+        tiny="{model: embedded}",
+        one="{model: someone/Unheard-Of-1B}",
+        two="{model: other/Unheard}",
+    )
+    host = machines.host("cpu_only")
+    shares = [float(value(each.argv, "--gpu-memory-utilization")) for each in made_.engines]
+    assert sum(shares) * host.memory_total <= host.memory_available
+    assert shares[1] == shares[2]
+
+
+def test_routes_lead_where_they_say_and_a_name_means_one_engine(tmp_path: Path) -> None:
+    got = made(
+        tmp_path,
+        "engines: {a: {model: m/x, port: 8101}, b: {model: m/y, port: 8102}, c: {model: m/x, port: 8103}}\n"
+        "routes: {default: a, haiku: b, gpt-4o: c, opus: {hosted: openai/gpt-5, api_key: env/OPENAI_API_KEY}}\n"
+        "aliases: [mine]",
+    )
+    rows = {row["name"]: row for row in got.models()}
+    assert {name: row["api_base"] for name, row in rows.items()} == {
+        "claude-local": "http://127.0.0.1:8101",
+        "anthropic-local": "http://127.0.0.1:8101",
+        "mine": "http://127.0.0.1:8101",
+        "claude-local-haiku": "http://127.0.0.1:8102",
+        "anthropic-local-haiku": "http://127.0.0.1:8102",
+        "gpt-4o": "http://127.0.0.1:8103",
+        "claude-local-opus": None,
+        "anthropic-local-opus": None,
+        "m/x": "http://127.0.0.1:8101/v1",
+        "m/y": "http://127.0.0.1:8102/v1",
+    }
+    keys = {row["api_key"] for row in rows.values()}
+    assert keys == {
+        f"os.environ/STACKCTL_{each}" for each in ("ENGINE_KEY_A", "ENGINE_KEY_B", "ENGINE_KEY_C", "HOSTED_KEY_1")
+    }
+    assert rows["claude-local-haiku"]["bearer"] == "os.environ/STACKCTL_ENGINE_BEARER_B"
+    assert rows["claude-local-opus"]["bearer"] is None
+    assert [each.service for each in got.engines] == ["a", "b", "c"]
+    assert any("both serve m/x" in note for note in got.notes)
+
+
+def test_the_routes_are_part_of_the_plan(tmp_path: Path) -> None:
+    text = "engines: {a: {model: m/x}}\nroutes: {opus: a}"
+    one = made(tmp_path, text)
+    assert one.digest != made(tmp_path, text.replace("opus", "haiku")).digest
+    names = ["claude-local", "anthropic-local", "claude-local-opus", "anthropic-local-opus", "m/x"]
+    assert [row["name"] for row in one.models()] == names
+    assert one.engine.service == "engine"
+
+
+def test_a_providers_key_goes_to_the_gateway_alone_and_an_engines_to_that_engine(tmp_path: Path) -> None:
+    got = made(
+        tmp_path,
+        "engines: {a: {model: m/x}, b: {model: m/y}}\n"
+        "routes: {default: a, opus: {hosted: nvidia_nim/x, api_key: env/NVIDIA_API_KEY}}",
+    )
+    keys = Keys("client", {"a": "key-of-a", "b": "key-of-b"}, "master", {"STACKCTL_HOSTED_KEY_1": "key-of-nvidia"})
+    environ = {"NVIDIA_API_KEY": "key-of-nvidia", "ANTHROPIC_API_KEY": "no", "HF_TOKEN": "hf", "PATH": "/bin"}
+    a, b, gateway = services.specs(got, StackPaths("default"), keys, str(tmp_path), environ)
+    for spec, own in ((a, "key-of-a"), (b, "key-of-b")):
+        secrets = {text for text in spec.env.values() if "key-of" in text or text in {"master", "client", "no"}}
+        assert secrets == {own}
+        assert spec.log.endswith(f"{spec.name}.log")
+    held = " ".join(gateway.env.values())
+    for key in ("key-of-a", "key-of-b", "key-of-nvidia", "master", "client"):
+        assert key in held
+    assert not {"ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY", "NVIDIA_API_KEY", "HF_TOKEN"} & gateway.env.keys()
+    behind = json.loads(gateway.env["STACKCTL_ENGINES"])
+    services_ = {name: to["service"] for name, to in behind.items()}
+    assert services_ == {"claude-local": "a", "anthropic-local": "a", "m/x": "a", "m/y": "b"}
+    assert all(to["count"] for to in behind.values())
+    assert "key-of" not in gateway.env["STACKCTL_ENGINES"]

@@ -18,6 +18,7 @@ from stackctl.host import GIB
 from stackctl.model import Status
 from stackctl.paths import StackPaths
 from stackctl.planning import Prepared
+from stackctl.ports import Ports
 from tests.fakes import machines
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def prepared(tmp_path: Path, host: Host, **config: Any) -> Prepared:
     file = tmp_path / "given.yaml"
     file.write_text(json.dumps(config))
     given = machines.inputs(Flags(config=str(file)), host)
-    return Prepared(given.loaded, host, StackPaths("default"), given.ports, plan.build(given))
+    return Prepared(given.loaded, host, StackPaths("default"), Ports({}, given.gateway_port), plan.build(given))
 
 
 def free_port() -> int:
@@ -84,15 +85,19 @@ def test_the_embedded_model_needs_four_gibibytes_that_are_free(tmp_path: Path) -
     assert bad(preflight.memory(prepared(tmp_path, dataclasses.replace(low, memory_available=4 * GIB)))) == []
 
 
+def on_disk(made: Prepared, directory: str) -> Iterable[Finding]:
+    return preflight.on_disk(made, made.plan.engine, directory)
+
+
 def test_weights_larger_than_what_is_free_are_refused_before_they_are_loaded(tmp_path: Path) -> None:
     directory = model(tmp_path, 40 * GIB)
     engines = {"a": {"model": directory}}
     low = dataclasses.replace(machines.CPU, memory_available=30 * GIB)
     for host, where, free in ((low, "of memory", 30.0), (machines.GPU, "of GPU memory", 23.8)):
-        found = next(each for each in bad(preflight.on_disk(prepared(tmp_path, host, engines=engines), directory)))
+        found = next(each for each in bad(on_disk(prepared(tmp_path, host, engines=engines), directory)))
         assert found.id == "memory"
         assert f"at least 40.0 GiB {where} and {free} GiB are free" in found.cause
-    assert bad(preflight.on_disk(prepared(tmp_path, machines.CPU, engines=engines), directory)) == []
+    assert bad(on_disk(prepared(tmp_path, machines.CPU, engines=engines), directory)) == []
 
 
 def test_a_model_spread_over_two_gpus_may_use_the_memory_of_both(tmp_path: Path) -> None:
@@ -100,9 +105,9 @@ def test_a_model_spread_over_two_gpus_may_use_the_memory_of_both(tmp_path: Path)
     two = dataclasses.replace(machines.CPU, gpus=(machines.RTX4090, dataclasses.replace(machines.RTX4090, index=1)))
     alone = {"a": {"model": directory}}
     both = {"a": {"model": directory, "args": {"tensor-parallel-size": 2}}}
-    (found,) = bad(preflight.on_disk(prepared(tmp_path, two, engines=alone), directory))
+    (found,) = bad(on_disk(prepared(tmp_path, two, engines=alone), directory))
     assert "on 1 of 2 GPUs" in found.cause
-    assert bad(preflight.on_disk(prepared(tmp_path, two, engines=both), directory)) == []
+    assert bad(on_disk(prepared(tmp_path, two, engines=both), directory)) == []
 
 
 @pytest.mark.parametrize(("free", "fails"), [(16 * MIB, True), (64 * MIB, False), (None, False)])

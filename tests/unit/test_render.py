@@ -47,7 +47,7 @@ def test_the_recipe_is_all_there() -> None:
 @given(served=st.text(st.characters(codec="utf-8"), min_size=1, max_size=60))
 def test_any_model_name_comes_out_as_it_went_in(served: str) -> None:
     made = planned("remote")
-    hostile = dataclasses.replace(made, engine=dataclasses.replace(made.engine, served=served))
+    hostile = dataclasses.replace(made, engines=(dataclasses.replace(made.engine, served=served),))
     config = yaml.safe_load(render.render(hostile)[0].text)
     assert config["model_list"][-1]["litellm_params"]["model"] == f"hosted_vllm/{served}"
     assert len(config["model_list"]) == (3 if served not in {"claude-local", "anthropic-local"} else 2)
