@@ -161,7 +161,7 @@ def test_responses_for_openai_clients(real_stack: Stack) -> None:
 def test_both_aliases_and_the_models_own_name_are_listed_with_the_true_window(real_stack: Stack) -> None:
     answer = real_stack.ask("/v1/models")
     windows = {each["id"]: each.get("max_input_tokens") for each in answer.json["data"]}
-    assert windows == dict.fromkeys((stack.ALIAS, stack.LEGACY_ALIAS, stack.SERVED), stack.WINDOW)
+    assert windows == dict.fromkeys((stack.ALIAS, stack.TWIN, stack.LEGACY_ALIAS, stack.SERVED), stack.WINDOW)
     assert real_stack.ask("/v1/messages", question(model=stack.LEGACY_ALIAS)).status == 200
 
 

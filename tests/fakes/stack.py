@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ENGINE = ROOT / "tests" / "fakes" / "engine.py"
 STACKCTL = Path(sys.executable).with_name("stackctl")
 ALIAS = "claude-local"
+TWIN = "anthropic-local"
 LEGACY_ALIAS = "claude-3-5-sonnet-20241022"
 SERVED = "smollm2-135m-instruct"  # what the embedded model is served as; the scripted engine takes the same name
 WINDOW = 32768
