@@ -5,9 +5,11 @@ those. Tried with 0.169.0: the window arrives by the gateway's own catalogue (`m
 from __future__ import annotations
 
 import json
+import os
 
 from stackctl.clients import proxy
-from stackctl.clients.types import Client, Start
+from stackctl.clients.conflicts import home_of, of_openai, proxied, text_of
+from stackctl.clients.types import Client, Conflict, Start
 
 TYPE_CHECKING = False  # without the cost of importing typing
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 KEY = "STACKCTL_CODEX_KEY"
 PROVIDER = "stackctl"
+_OURS = ("model", "model_provider", "model_context_window", "web_search")
 
 
 def environment(
@@ -60,6 +63,25 @@ def by_hand(facts: Mapping[str, object]) -> list[str]:
     return ["Codex takes no provider from the environment; `stackctl launch codex` does it all, or: codex " + words]
 
 
+def conflicts(variables: Mapping[str, str], environ: Mapping[str, str], cwd: str) -> list[Conflict]:
+    """What its configuration files say of the model: the command line wins, `env` alone changes nothing there."""
+    import tomllib
+
+    del variables
+    own = environ.get("CODEX_HOME") or os.path.join(home_of(environ), ".codex")
+    found = [*proxied(environ), *of_openai(environ)]
+    for path in dict.fromkeys((os.path.join(own, "config.toml"), os.path.join(cwd, ".codex", "config.toml"))):
+        try:
+            said = tomllib.loads(text_of(path))
+        except (tomllib.TOMLDecodeError, RecursionError):
+            continue  # Codex itself says that the file is broken
+        names = [name for name in _OURS if name in said]
+        if names:
+            shown = ", ".join(f"{name} to {json.dumps(said[name], default=str)[:80]}" for name in names)
+            found.append(Conflict(path, f"sets {shown}", beats_env=True))
+    return found
+
+
 def start(facts: Mapping[str, object], variables: Mapping[str, str], arguments: Sequence[str], private: str) -> Start:
     """Our overrides first: for Codex the last one of a name wins, so the user's own do."""
     del variables, private
@@ -85,4 +107,5 @@ CLIENT = Client(
     environment=environment,
     start=start,
     by_hand=by_hand,
+    conflicts=conflicts,
 )

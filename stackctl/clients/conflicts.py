@@ -13,10 +13,12 @@ from stackctl.clients.types import Conflict
 TYPE_CHECKING = False  # without the cost of importing typing
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
 _LARGEST = 1 << 20  # bytes of a file of someone else's that are read
 _SECRET = ("KEY", "TOKEN", "SECRET", "HEADERS")
 YOURS = "your environment"
+WINS = ": the stack's value wins here"
 
 
 def proxied(environ: Mapping[str, str]) -> list[Conflict]:
@@ -60,3 +62,32 @@ def shown(name: str, value: str) -> str:
     if any(word in name.replace("TOKENS", "") for word in _SECRET) or "@" in value or not value.isprintable():
         return ""
     return f" to {value[:80]}"
+
+
+def of_openai(environ: Mapping[str, str]) -> list[Conflict]:
+    """OpenAI's own variables: they do not count for a client that is told of a provider by name."""
+    names = [name for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "OPENAI_MODEL") if environ.get(name)]
+    what = f"sets {', '.join(names)}: not used for the stack, which has a provider and a key of its own"
+    return [Conflict(YOURS, what, aside=True)] if names else []
+
+
+def jsonc(text: str) -> dict[str, Any]:
+    """A JSON object with comments and trailing commas; empty where there is none: its client complains itself."""
+    import json
+    import re
+
+    def keep(found: re.Match[str]) -> str:
+        return found[0] if found[0].startswith('"') else found[1] or ""
+
+    bare = re.sub(
+        r'"(?:\\.|[^"\\])*"|//[^\n]*|/\*.*?\*/',
+        lambda found: found[0] if found[0].startswith('"') else "",
+        text,
+        flags=re.DOTALL,
+    )
+    bare = re.sub(r'"(?:\\.|[^"\\])*"|,(\s*[}\]])', keep, bare)
+    try:
+        value = json.loads(bare) if bare.strip() else {}
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}

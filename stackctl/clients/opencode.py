@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 
-from stackctl.clients import proxy
-from stackctl.clients.types import Client, Start
+from stackctl.clients import opencode_files, proxy
+from stackctl.clients.conflicts import WINS, of_openai, proxied
+from stackctl.clients.types import Client, Conflict, Start
 from stackctl.errors import ConfigError
 
 TYPE_CHECKING = False  # without the cost of importing typing
@@ -24,10 +26,14 @@ def environment(
     """The variables. Raises ConfigError when the user's own OPENCODE_CONFIG_CONTENT is not JSON."""
     del private
     without = proxy.merged(environ, str(facts.get("host") or ""))
-    own = _own(environ)
+    own, ours = _own(environ), config(facts)  # theirs, with what would keep their agents from our model taken out
+    ours = _merged(
+        ours,
+        opencode_files.overrides([own, *opencode_files.read(environ, os.getcwd()).values()], ours["model"], PROVIDER),
+    )
     return {
         **({} if key is None else {KEY: key}),
-        CONFIG: json.dumps(_merged(own, config(facts)), separators=(",", ":")),
+        CONFIG: json.dumps(_merged(own, ours), separators=(",", ":")),
         "OPENCODE_DISABLE_AUTOUPDATE": "1",
         "OPENCODE_DISABLE_MODELS_FETCH": "1",  # models.dev: the one model that counts is named here
         "NO_PROXY": without,
@@ -76,6 +82,17 @@ def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+def conflicts(variables: Mapping[str, str], environ: Mapping[str, str], cwd: str) -> list[Conflict]:
+    """What its configuration files say of models and providers: ours is merged over them."""
+    del variables
+    found = [*proxied(environ), *of_openai(environ)]
+    for path, said in opencode_files.read(environ, cwd).items():
+        names = opencode_files.about_models(said, PROVIDER)
+        if names:
+            found.append(Conflict(path, f"sets {', '.join(names)}{WINS}", aside=True))
+    return found
+
+
 def start(facts: Mapping[str, object], variables: Mapping[str, str], arguments: Sequence[str], private: str) -> Start:
     """Nothing is added to the command line."""
     del variables, private
@@ -96,4 +113,5 @@ CLIENT = Client(
     key_variable=KEY,
     environment=environment,
     start=start,
+    conflicts=conflicts,
 )

@@ -8,7 +8,8 @@ import json
 import os
 
 from stackctl.clients import proxy
-from stackctl.clients.types import Client, Start
+from stackctl.clients.conflicts import WINS, home_of, jsonc, of_openai, proxied, text_of
+from stackctl.clients.types import Client, Conflict, Start
 from stackctl.errors import ConfigError
 
 TYPE_CHECKING = False  # without the cost of importing typing
@@ -90,6 +91,25 @@ def _read(path: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def conflicts(variables: Mapping[str, str], environ: Mapping[str, str], cwd: str) -> list[Conflict]:
+    """What its other settings files say of the model: ours outranks them."""
+    del variables
+    found = [*proxied(environ), *of_openai(environ)]
+    own = os.path.join(home_of(environ), ".qwen", "settings.json")
+    for path in dict.fromkeys((own, os.path.join(cwd, ".qwen", "settings.json"))):
+        said = jsonc(text_of(path))
+        auth, model = (
+            _section(_section(said, "security"), "auth").get("selectedType"),
+            _section(said, "model").get("name"),
+        )
+        names = [f"the login to {auth}"] if auth not in {None, "openai"} else []
+        names += [f"the model to {model}"] if model else []
+        names += ["modelProviders"] if "openai" in _section(said, "modelProviders") else []
+        if names:
+            found.append(Conflict(path, f"sets {', '.join(names)}{WINS}", aside=True))
+    return found
+
+
 def start(facts: Mapping[str, object], variables: Mapping[str, str], arguments: Sequence[str], private: str) -> Start:
     """Nothing is added to the command line."""
     del variables, private
@@ -111,5 +131,6 @@ CLIENT = Client(
     environment=environment,
     start=start,
     files=files,
+    conflicts=conflicts,
     removed=("QWEN_DEFAULT_AUTH_TYPE",),
 )

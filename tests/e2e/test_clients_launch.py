@@ -148,10 +148,10 @@ def hostile(home: Path, work: Path, url: str) -> dict[str, str]:
         ".claude/settings.json": json.dumps({
             "env": {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_AUTH_TOKEN": "sk-theirs", "ANTHROPIC_API_KEY": "sk-ant-theirs",
                     "CLAUDE_CODE_USE_BEDROCK": "1", "ANTHROPIC_BEDROCK_BASE_URL": url},
-            "permissions": {"allow": ["Bash(ls:*)"]},
+            "permissions": {"allow": ["Bash(ls:*)"]}, "model": "opus", "apiKeyHelper": "echo sk-helper",
         }),
         ".codex/config.toml": f'model = "gpt-5"\nmodel_provider = "other"\n[model_providers.other]\nname = "other"\nbase_url = "{url}/v1"\nwire_api = "responses"\n',
-        ".config/opencode/opencode.json": json.dumps({"$schema": "https://opencode.ai/config.json", "model": "other/x", "provider": {"other": {"npm": "@ai-sdk/openai-compatible", "options": {"baseURL": f"{url}/v1"}, "models": {"x": {}}}}}),
+        ".config/opencode/opencode.json": json.dumps({"$schema": "https://opencode.ai/config.json", "model": "other/x", "enabled_providers": ["other"], "agent": {"build": {"model": "other/x"}}, "provider": {"other": {"npm": "@ai-sdk/openai-compatible", "options": {"baseURL": f"{url}/v1"}, "models": {"x": {}}}}}),
         ".qwen/settings.json": json.dumps({"$version": 4, "security": {"auth": {"selectedType": "anthropic"}}, "model": {"name": "x"}}),
         ".bashrc": f"export ANTHROPIC_BASE_URL={url}\n",
         "notes.txt": "mine\n",
@@ -172,6 +172,13 @@ def hostile(home: Path, work: Path, url: str) -> dict[str, str]:
         "OPENAI_API_KEY": "sk-openai-theirs",
         "OPENAI_MODEL": "gpt-5",
     }
+
+
+OWN_FILES = {  # what is said of each client's own hostile file
+    "codex": '.codex/config.toml sets model to "gpt-5", model_provider to "other"; the stack\'s value wins here',
+    "opencode": "opencode.json sets model to other/x, agent.build.model to other/x, enabled_providers: the stack's value wins",
+    "qwen": ".qwen/settings.json sets the login to anthropic, the model to x: the stack's value wins here",
+}
 
 
 @pytest.mark.parametrize("row", clients.ROWS, ids=lambda row: row.id)
@@ -208,8 +215,11 @@ def test_a_client_edits_a_file_by_one_word(place: Place, row: clients.Row, tmp_p
     # what was in the way is said, and no key is
     assert "HTTP_PROXY, and NO_PROXY does not except loopback" in done.stderr
     if row.name == "claude":
-        for what in ("settings.json sets ANTHROPIC_BASE_URL", "settings.local.json sets ANTHROPIC_MODEL", "sets CLAUDE_CODE_USE_VERTEX", ".bashrc line 1"):  # fmt: skip
+        for what in ("settings.json sets ANTHROPIC_BASE_URL", "settings.local.json sets ANTHROPIC_MODEL", "sets CLAUDE_CODE_USE_VERTEX", "names an apiKeyHelper", ".bashrc line 1"):  # fmt: skip
             assert what in done.stderr
+    else:
+        assert "your environment sets OPENAI_BASE_URL, OPENAI_API_KEY, OPENAI_MODEL: not used" in done.stderr
+        assert OWN_FILES[row.name] in done.stderr
     key = (place.state / "stacks" / "default" / "client.key").read_text().strip()
     for secret in (key, "sk-theirs", "sk-ant-theirs", "sk-ant-shell"):
         assert secret not in said

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stackctl.clients import claude, claude_conflicts, claude_start, conflicts, proxy
+from stackctl import clients
+from stackctl.clients import claude, claude_conflicts, claude_start, conflicts, opencode, proxy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -175,3 +176,70 @@ def test_a_real_claude_id_is_known(model: str) -> None:
 )
 def test_a_name_of_ours_is_no_real_id(model: str) -> None:
     assert not claude.is_real(model)
+
+
+# --- the other clients
+
+
+def lines(client: str, user: Path, **environ: str) -> list[str]:
+    made = clients.get(client)
+    assert made.conflicts is not None
+    found = made.conflicts({}, {"HOME": str(user), **environ}, str(user.parent / "work"))
+    return [f"{each.where.removeprefix(str(user.parent))} {each.what}" for each in found]
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_what_codexs_files_say_is_named(user: Path) -> None:
+    write(user / ".codex" / "config.toml", 'model = "gpt-5"\nmodel_provider = "other"\n[tui]\nx = 1\n')
+    write(user.parent / "work" / ".codex" / "config.toml", "model = ")
+    write(user.parent / "own" / "config.toml", "model_context_window = 5\n")
+    assert lines("codex", user) == ['/user/.codex/config.toml sets model to "gpt-5", model_provider to "other"']
+    assert lines("codex", user, CODEX_HOME=str(user.parent / "own")) == [
+        "/own/config.toml sets model_context_window to 5"
+    ]
+
+
+def test_what_qwens_files_say_is_named(user: Path) -> None:
+    write(
+        user / ".qwen" / "settings.json",
+        '{"security": {"auth": {"selectedType": "anthropic"}}, "model": {"name": "x"}}',
+    )
+    write(user.parent / "work" / ".qwen" / "settings.json", '{"modelProviders": {"openai": []}, "theme": "dark"}')
+    assert lines("qwen", user) == [
+        "/user/.qwen/settings.json sets the login to anthropic, the model to x: the stack's value wins here",
+        "/work/.qwen/settings.json sets modelProviders: the stack's value wins here",
+    ]
+
+
+def test_what_opencodes_files_say_is_named_and_overridden(user: Path) -> None:
+    write(
+        user / ".config" / "opencode" / "opencode.jsonc",
+        '{ // mine\n "model": "other//x", "agent": {"plan": {"model": "other/y"}, "z": {}},}',
+    )
+    write(
+        user.parent / "work" / "opencode.json",
+        '{"enabled_providers": ["other"], "disabled_providers": ["stackctl", "z"]}',
+    )
+    write(user / ".config" / "opencode" / "agents" / "review.md", "---\nmodel: other/z\n---\nReview.\n")
+    assert lines("opencode", user) == [
+        "/user/.config/opencode/opencode.jsonc sets model to other//x, agent.plan.model to other/y: the stack's value wins here",
+        "/work/opencode.json sets enabled_providers, disabled_providers: the stack's value wins here",
+        "/user/.config/opencode/agents/review.md sets agent.review.model to other/z: the stack's value wins here",
+    ]  # fmt: skip
+    made = opencode.environment(FACTS, "k", {"HOME": str(user), opencode.CONFIG: '{"agent": {"mine": {"model": "q"}}}'})
+    config = json.loads(made[opencode.CONFIG])
+    assert config["agent"] == {name: {"model": "stackctl/m"} for name in ("mine", "plan", "review")}
+    assert config["enabled_providers"] == ["other", "stackctl"]
+    assert config["disabled_providers"] == ["z"]
+
+
+@pytest.mark.parametrize("client", ["codex", "opencode", "qwen"])
+def test_openais_own_variables_and_a_proxy_are_named_and_no_key_is(user: Path, client: str) -> None:
+    assert lines(client, user) == []
+    found = lines(client, user, OPENAI_API_KEY="sk-secret", OPENAI_BASE_URL="http://x", HTTP_PROXY="http://p")
+    assert [each.split(",")[0] for each in found] == ["your environment sets HTTP_PROXY", "your environment sets OPENAI_BASE_URL"]  # fmt: skip
+    assert "sk-secret" not in "".join(found)
