@@ -107,7 +107,10 @@ class ServiceRecord:
 
 @dataclass(slots=True)
 class StackState:
-    """The whole state file. `recovered` says that it could not be read and was put together from what was beside it."""
+    """The whole state file. `recovered` says that it could not be read and was put together from what was beside it.
+
+    `notice` is what changed under the stack since its start (an updated driver), in words.
+    """
 
     name: str
     plan_digest: str
@@ -119,6 +122,7 @@ class StackState:
     services: list[ServiceRecord] = field(default_factory=list)
     verified_at: float | None = None
     failure: dict[str, Any] | None = None
+    notice: str = ""
     boot_id: str = ""
     hostname: str = ""
     version: str = __version__
@@ -141,6 +145,7 @@ class StackState:
             "services": [each.as_json() for each in self.services],
             "verified_at": self.verified_at,
             "failure": self.failure,
+            "notice": self.notice,
         }
 
     @classmethod
@@ -160,6 +165,7 @@ class StackState:
             services=[ServiceRecord.from_json(each, boot) for each in raw["services"]],
             verified_at=None if raw["verified_at"] is None else float(raw["verified_at"]),
             failure=raw["failure"],
+            notice=_text(raw.get("notice", "")),
             boot_id=boot,
             hostname=_text(raw["hostname"]),
             version=_text(raw["stackctl"]),
@@ -256,6 +262,19 @@ class Lock:
         except OSError:
             return False
 
+    def renew(self) -> bool:
+        """Lock the file that others would find, where somebody removed ours; False when that cannot be (yet)."""
+        before, self._handle = self._handle, -1
+        try:
+            taken = self.take()
+        except StackError:
+            taken = False
+        if taken:
+            os.close(before)
+        else:
+            self._handle = before
+        return taken
+
     def release(self) -> None:
         """Give it back."""
         if self._handle >= 0:
@@ -304,13 +323,33 @@ def holder(paths: StackPaths) -> Identity | None:
     Nothing else may be signalled as "the supervisor": a forged or outdated state file names strangers.
     """
     if not is_locked(paths):
-        return None
+        return lockless(paths)
     state = None
     with contextlib.suppress(OtherVersionError):  # it may be stopped all the same: the lock and the kernel name it
         state = read(paths)
     for each in (signature(paths), None if state is None else state.supervisor, _kernel_says(paths)):
         if each is not None and identity.alive(each) and _has_open(each.pid, paths.lock):
             return each
+    return None
+
+
+def lockless(paths: StackPaths) -> Identity | None:
+    """Return the recorded supervisor that lives on although somebody removed its lock file; it holds the removed one.
+
+    It makes a new lock within seconds. Linux only: elsewhere None.
+    """
+    state = None
+    with contextlib.suppress(OtherVersionError):
+        state = read(paths)
+    if state is None or state.supervisor is None or not identity.alive(state.supervisor):
+        return None
+    removed = f"{os.path.realpath(paths.lock)} (deleted)"
+    pid = state.supervisor.pid
+    with contextlib.suppress(OSError):
+        for handle in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                if os.readlink(f"/proc/{pid}/fd/{handle}") == removed:
+                    return state.supervisor
     return None
 
 
@@ -466,8 +505,10 @@ def running(stack: StackPaths | StackState) -> StackState | None:
     if isinstance(stack, StackState):
         return stack if stack.supervisor is not None and identity.alive(stack.supervisor) else None
     state = read(stack)
-    if state is None or not is_locked(stack):
+    if state is None:
         return None
+    if not is_locked(stack):
+        return None if lockless(stack) is None else state
     if state.supervisor is not None and identity.alive(state.supervisor):
         return state
     owner = holder(stack)  # the file is outdated or forged: the lock knows better
@@ -570,7 +611,7 @@ def reconcile(paths: StackPaths) -> list[str]:
     Survivors that are proven to be this stack's are killed, the temporary directory and the state are removed. A
     stack that runs, or that another machine recorded, is left alone.
     """
-    if not os.path.isdir(paths.root):
+    if not os.path.isdir(paths.root) or lockless(paths) is not None:
         return []
     lock = Lock(paths)
     if not lock.take():

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
 _LISTEN = "0A"
+_ESTABLISHED = "01"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,20 @@ def listening() -> list[Listener]:
                     address, _, port = fields[1].rpartition(":")
                     found.append(Listener(_host(address), int(port, 16), int(fields[7]), int(fields[9])))
     return found
+
+
+def connected(port: int) -> bool | None:
+    """Whether somebody is connected to a TCP port of this machine; None where the system does not tell."""
+    if not os.path.exists("/proc/net/tcp"):
+        return None
+    for path in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with contextlib.suppress(OSError), open(path) as lines:
+            next(lines, "")
+            for line in lines:
+                fields = line.split()
+                if len(fields) > 3 and fields[3] == _ESTABLISHED and int(fields[1].rpartition(":")[2], 16) == port:
+                    return True
+    return False
 
 
 def _host(raw: str) -> str:

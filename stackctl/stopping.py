@@ -57,7 +57,7 @@ def stop(paths: StackPaths, *, immediate: bool = False, timeout: float = 30.0) -
 
 def _wait_until_free(paths: StackPaths, owner: identity.Identity | None, timeout: float) -> bool:
     deadline = time.monotonic() + timeout
-    while runstate.is_locked(paths):
+    while runstate.is_locked(paths) or runstate.lockless(paths) is not None:
         if time.monotonic() > deadline:
             return False
         time.sleep(0.02)

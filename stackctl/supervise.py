@@ -14,7 +14,7 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from stackctl import files, rendered
+from stackctl import driver, files, rendered
 from stackctl.errors import StackError
 from stackctl.model import ClientFacts, Probe, ProcessSpec, ServiceKind, State, Work
 from stackctl.paths import StackPaths
@@ -95,6 +95,7 @@ def supervisor(order: Order, on_event: Callable[[Event], None]) -> Supervisor:
         on_event=on_event,
         verify=lambda: verify(order.target),
         prepare=write,
+        notice=driver.Watch().notice,
     )
 
 

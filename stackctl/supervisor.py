@@ -69,6 +69,7 @@ _HEAD_START = 2.0  # seconds that gateways get to end before engines are told: r
 _STUCK = 15.0  # seconds after which a tree that will not die is given up: its guard goes on trying
 _VERIFY = 330.0  # seconds; the request inside has its own, shorter deadline
 _TAIL = 20
+_LOST = 10.0  # seconds in which a lock file that was removed must have become ours again
 _TICK_FLOOD = 0.05  # seconds between looks while, and some time after, a log grew by a sixteenth of its cap between two
 _FLOOD_ENDS = 5.0
 
@@ -149,6 +150,7 @@ class _Run:
     mark: str = ""
     start: int = 0  # its number among all starts: a look at the work of an earlier one is not listened to
     counters: tuple[str, ...] | None = None  # of its work, as seen last
+    asked_at: float = float("-inf")  # when it was last asked for work, or seen at it
     generation: int = 0  # of probes: an answer of an earlier one is not listened to
     members: list[identity.Identity] = field(default_factory=list)
     before: vitals.Vitals | None = None
@@ -175,6 +177,7 @@ class Supervisor:
         on_event: Callable[[Event], None],
         verify: Callable[[], ClientFacts],
         prepare: Callable[[], None] = lambda: None,
+        notice: Callable[[], str] = str,
         restart: RestartPolicy | None = None,
         log_cap: int = logfile.MOST,
     ) -> None:
@@ -182,6 +185,8 @@ class Supervisor:
         self._on_event = on_event
         self._verify = verify
         self._prepare = prepare  # writes what the services read, once nobody else can be starting this stack
+        self._notice = notice  # what changed under the whole stack since its start, in words
+        self._noticed_at = float("-inf")
         policy = restart or RestartPolicy()
         now = time.time()
         self._runs = [
@@ -207,6 +212,7 @@ class Supervisor:
             services=[run.record for run in self._runs],
         )
         self._lock = runstate.Lock(paths)
+        self._lost_at: float | None = None  # when the lock file was seen to be gone
         self._control: socket.socket | None = None
         self._run_id = secrets.token_hex(8)
         self._starts = 0
@@ -332,6 +338,8 @@ class Supervisor:
         if self._stopping:
             self._go_on_stopping(now)
             return
+        if now - self._noticed_at >= _SAMPLE_READY:
+            self._look_around(now)
         verified = self._state.verified_at is not None
         failed = next((run for run in self._runs if run.service.state is State.FAILED), None)
         if not verified:
@@ -358,13 +366,28 @@ class Supervisor:
         run.service, todo = transitions.step(before, event, time.monotonic(), random.random())
         if run.service.state is not before.state or run.service.restarts != before.restarts:
             run.record.state = run.service.state
-            run.record.detail = run.service.why
+            if run.service.state in {State.RESTARTING, State.FAILED}:
+                self._look_around(time.monotonic())
+            run.record.detail = self._why(run)
             run.record.since = time.time()
             run.record.restarts = run.service.restarts
             self._dirty = True
-            self._tell(ServiceChanged(run.spec.name, run.service.state, run.service.why))
+            self._tell(ServiceChanged(run.spec.name, run.service.state, run.record.detail))
         for each in todo:
             self._do(run, each)
+
+    def _look_around(self, now: float) -> None:
+        """See what has changed under the whole stack, for `status` and for the cause of a failure."""
+        self._noticed_at = now
+        notice = self._notice()
+        if notice != self._state.notice:
+            self._state.notice = notice
+            self._dirty = True
+
+    def _why(self, run: _Run) -> str:
+        """Why a service is as it is; what changed under it belongs to the cause of an end."""
+        notice = self._state.notice if run.service.state in {State.RESTARTING, State.FAILED} else ""
+        return "; ".join(filter(None, (run.service.why, notice)))
 
     def _do(self, run: _Run, what: Do) -> None:
         if what is Do.START:
@@ -378,7 +401,7 @@ class Supervisor:
             self._in_thread("answer", run.spec.name, run.generation, lambda: _ask(run.spec, asked, guard, starting))
         elif what is Do.WORK and run.spec.work is not None:
             work, policy = run.spec.work, self._policy
-            self._in_thread("worked", run.spec.name, run.start, lambda: _look_at(run, work, policy.work_timeout))
+            self._in_thread("worked", run.spec.name, run.start, lambda: _look_at(run, work, policy))
         elif run.child is not None:
             if what is Do.KILL:
                 run.killed_by_us = True
@@ -596,7 +619,7 @@ class Supervisor:
     def _autopsy(self, run: _Run) -> Ended:
         return Ended(
             State.FAILED,
-            reason=run.service.why,
+            reason=self._why(run),
             service=run.spec.name,
             exit_code=run.exit_code,
             signal=run.signal,
@@ -642,6 +665,8 @@ class Supervisor:
     def _take_lock(self) -> None:
         """Take the stack's lock. Another command may hold it for a moment; a supervisor holds it for good."""
         deadline = time.monotonic() + 20.0
+        if runstate.lockless(self._paths) is not None:  # somebody removed the lock of one that runs
+            raise AlreadyRunning(self._paths.name, runstate.running(self._paths))
         while not self._lock.take(timeout=0.1):
             if runstate.holder(self._paths) not in {None, identity.mine()} or time.monotonic() > deadline:
                 raise AlreadyRunning(self._paths.name, runstate.running(self._paths))
@@ -663,8 +688,7 @@ class Supervisor:
             self._checked_at = now
             self._dirty = _fingerprint(self._paths.state) != self._written
             if not self._lock.in_place() and not self._stopping:
-                # Someone removed our directory: nobody could find, let alone stop, this stack any more.
-                self._fail(Ended(State.FAILED, reason=f"{self._paths.root} was removed while the stack ran"))
+                self._found_again(now)
         if not self._dirty:
             return
         try:
@@ -677,6 +701,18 @@ class Supervisor:
             return  # a full disk stops no engine; tried again at the next look
         self._dirty = False
         self._written = _fingerprint(self._paths.state)
+
+    def _found_again(self, now: float) -> None:
+        """Somebody removed our lock, or our whole directory: nobody could find, let alone stop, this stack any more."""
+        if not os.path.isdir(self._paths.root):
+            self._fail(Ended(State.FAILED, reason=f"{self._paths.root} was removed while the stack ran"))
+        elif self._lock.renew():
+            self._lock.sign(self._state.supervisor)
+            self._lost_at = None
+        elif self._lost_at is None:  # another command may hold the new one for a moment
+            self._lost_at = now
+        elif now - self._lost_at > _LOST:
+            self._fail(Ended(State.FAILED, reason=f"{self._paths.lock} was removed and is another's now"))
 
 
 _BADNESS = [
@@ -730,13 +766,21 @@ def _ask(spec: ProcessSpec, asked: Probe, guard: int, starting: bool) -> transit
     return transitions.Answered(Answer.SILENT, f"port {spec.port}: {result.error}")
 
 
-def _look_at(run: _Run, work: Work, timeout: float) -> transitions.Worked:
-    """See whether a service works: its counters moved since last time, or else a tiny request is answered."""
+def _look_at(run: _Run, work: Work, policy: RestartPolicy) -> transitions.Worked:
+    """See whether a service works: its counters moved since last time, or else a tiny request is answered.
+
+    A service that nobody is connected to is let sleep: servers close idle connections after seconds.
+    """
     before, last = _counters(work), run.counters
-    run.counters = before
+    run.counters, now = before, time.monotonic()
     if before is None or before != last:  # it moved; or it does not tell, and readiness has to do
+        run.asked_at = now
         return transitions.Worked(hung=False)
-    result = probe.request(replace(work.request, timeout=timeout))
+    rested = now - run.asked_at < policy.idle_every and run.service.work_failures == 0
+    if rested and sockets.connected(run.spec.port) is False:
+        return transitions.Worked(hung=False)
+    run.asked_at = now
+    result = probe.request(replace(work.request, timeout=policy.work_timeout))
     run.counters = after = _counters(work)
     if not result.timed_out or after != before:
         return transitions.Worked(hung=False)

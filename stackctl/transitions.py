@@ -31,7 +31,8 @@ class RestartPolicy:
     a busy engine (30 to 40 s of it were seen under load): `busy_after` counts then, not `hang_after`.
 
     Work is looked at every `work_every`; `work_after` requests in a row without an answer in `work_timeout` and without
-    any progress are a hang: found 12 to 25 s after it began, and `busy_after` where CPU time is used.
+    any progress are a hang: found 12 to 25 s after it began, and `busy_after` where CPU time is used. While nobody is
+    connected nothing can hang, and it is asked for a token only every `idle_every`.
     """
 
     max_starts: int = 5
@@ -50,6 +51,7 @@ class RestartPolicy:
     work_every: float = 6.0
     work_timeout: float = 6.0
     work_after: int = 2
+    idle_every: float = 60.0
 
 
 class Do(Enum):

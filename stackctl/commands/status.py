@@ -35,7 +35,7 @@ def run(name: str | None, config: str | None) -> Outcome:
             f"the stack `{paths.name}` is not running", remedy=f"stackctl up{names.option(paths.name)}"
         )
     return Outcome(
-        lines=[_title(state), *_unwell(state)],
+        lines=[_title(state), *([state.notice] if state.notice else []), *_unwell(state)],
         table=(_HEAD, [_row(each) for each in state.services]),
         data=as_data(state),
     )
@@ -98,6 +98,7 @@ def as_data(state: StackState) -> dict[str, Any]:
         "supervisor": {"pid": state.supervisor.pid if state.supervisor else None},
         "gateway_url": state.gateway_url,
         "verified_at": state.verified_at,
+        "notice": state.notice,
         "services": services,
     }
 

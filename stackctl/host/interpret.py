@@ -60,6 +60,8 @@ def _nvidia(raw: Mapping[str, Any]) -> tuple[tuple[Gpu, ...], str]:
     error = nvml.get("error")
     if error == "missing":
         return (), _without_driver(raw)
+    if error and "version mismatch" in error:  # NVML's words for it; its library is new, the kernel module old
+        return (), f"the NVIDIA driver was updated, and the one of before is still loaded ({error}): reboot"
     if error:
         return (), f"the NVIDIA driver does not answer: {error}"
     found, lost = [], []

@@ -13,9 +13,11 @@ from stackctl import identity, vitals
 from stackctl.commands import status
 from stackctl.supervisor import stop
 from tests.drills.harness import Stack, engine, gateway, until
+from tests.unit.test_driver import put
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 pytestmark = pytest.mark.drill
 COMMAND = [sys.executable, "-m", "stackctl"]
@@ -40,6 +42,25 @@ def test_what_is_not_well_says_why(up: Callable[..., Stack]) -> None:
     assert data["state"] in {"restarting", "starting"}
     stack.saw("ServiceChanged", name="engine", state="ready", times=2)
     until(lambda: len(status.run(None, None).lines) == 1, 3, "all is well again")
+
+
+def test_a_driver_updated_under_a_running_engine_is_named(up: Callable[..., Stack], tmp_path: Path) -> None:
+    root = put(tmp_path / "root", loaded="580.65.06", library="580.65.06")
+    stack = up(engine("--load", "1"), gateway(), root=root, backoff=0.1, max_starts=2).ready()
+    assert status.run(None, None).data["notice"] == ""
+    put(tmp_path / "root", library="590.10.01")
+    words = "the NVIDIA driver was updated from 580.65.06 to 590.10.01 while the stack ran"
+    identity.send(stack.tree("engine")[0], signal.SIGKILL)  # sooner than the next look
+    stack.saw("ServiceChanged", name="engine", state="restarting")
+    why = stack.find("ServiceChanged", name="engine", state="restarting")[0]["detail"]
+    assert why.startswith("it was killed by signal 9 (Killed); " + words)
+    until(lambda: status.run(None, None).data["notice"].startswith(words), 5, "status says it")
+    assert any(line.startswith(words) for line in status.run(None, None).lines)
+    stack.saw("ServiceChanged", name="engine", state="ready", times=2)
+    identity.send(stack.tree("engine")[0], signal.SIGKILL)
+    until(lambda: stack.state().failure is not None, 10, "given up")
+    assert words in str(stack.state().failure)
+    print("drill: driver updated under a running engine: named in status and in the failure's cause")
 
 
 def test_watch_goes_on_until_the_stack_is_gone(up: Callable[..., Stack]) -> None:

@@ -201,6 +201,24 @@ def test_a_stack_whose_directory_is_removed_ends(up: Callable[..., Stack]) -> No
     assert stack.left() == []
 
 
+def test_a_running_stack_whose_lock_is_removed_is_no_dead_one(up: Callable[..., Stack]) -> None:
+    stack = up(engine(), gateway()).ready()
+    trees = stack.tree("engine"), stack.tree("gateway")
+    stack.signal(signal.SIGSTOP)  # so that it cannot put things right at once
+    os.unlink(stack.paths.lock)
+    assert runstate.running(stack.paths) is not None
+    assert runstate.reconcile(stack.paths) == []
+    second = up(*stack.services)
+    second.saw("error", type="AlreadyRunning")
+    stack.signal(signal.SIGCONT)
+    until(lambda: runstate.is_locked(stack.paths) and runstate.signature(stack.paths) == stack.me, 5, "locked again")
+    assert (stack.tree("engine"), stack.tree("gateway")) == trees
+    os.unlink(stack.paths.lock)
+    assert stop(stack.paths, timeout=20).clean
+    assert stack.left() == []
+    stack.no_files_left()
+
+
 @pytest.mark.parametrize("presses", [1, 2])
 def test_ctrl_c_in_a_terminal_during_the_start(up: Callable[..., Stack], presses: int) -> None:
     """Once: the prompt is back within the grace; twice: within two seconds."""

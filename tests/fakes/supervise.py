@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.dirname(os.path.dirname(HERE)))
 
-from stackctl import files, logfile, probe, supervisor  # noqa: E402
+from stackctl import driver, files, logfile, probe, supervisor  # noqa: E402
 from stackctl.errors import StackError  # noqa: E402
 from stackctl.model import ClientFacts, Probe, ProcessSpec, ServiceKind, Work  # noqa: E402
 from stackctl.paths import StackPaths  # noqa: E402
@@ -67,6 +67,7 @@ def main() -> int:
     services = json.loads(sys.argv[2])
     policy = json.loads(sys.argv[3]) if len(sys.argv) > 3 else {}
     log_cap = policy.pop("log_cap", logfile.MOST)
+    watch = driver.Watch(policy.pop("root", "/"))
 
     def say(kind: str, **facts: object) -> None:
         os.write(1, (json.dumps({"event": kind, **facts}) + "\n").encode())
@@ -91,6 +92,7 @@ def main() -> int:
             gateway_url=f"http://127.0.0.1:{services[-1]['port']}",
             on_event=on_event,
             verify=verify,
+            notice=watch.notice,
             restart=supervisor.RestartPolicy(**policy),
             log_cap=log_cap,
         ).run()
