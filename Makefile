@@ -1,7 +1,7 @@
 # make up     sets everything up, starts the stack, verifies it and prints its exports (ARGS="--model ..." is passed on)
 # make test   sets everything up and passes every test;  make check: lint, types and unit tests only
 # make faults    breaks real stacks in a hundred ways, and holds `stackctl doctor` to what it must say of each
-# make drills / make bench / make clients-doc / make lock / make clean
+# make drills / make reliability / make bench / make clients-doc / make lock / make clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,7 +9,7 @@ STAMP := $(VENV)/.stamp
 MARKS ?= not slow
 
 .DELETE_ON_ERROR:
-.PHONY: up test check lint types unit drills faults bench examples clients-doc lock clean
+.PHONY: up test check lint types unit drills reliability faults bench examples clients-doc lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -51,6 +51,9 @@ drills: $(STAMP)
 
 faults: $(STAMP)
 	$(BIN)/python -m tests.faults --resume --write $(ARGS)
+
+reliability: $(STAMP)
+	$(BIN)/python -m tests.bench.reliability
 
 bench: $(STAMP)
 	$(BIN)/python tests/bench/env_start.py

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -143,6 +144,7 @@ def parse(text: str) -> Event | Ended | None:
 
 def main() -> None:
     """Carry out the order on stdin."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # no terminal is ours, whatever a closing one signals
     order = Order.from_json(sys.stdin.buffer.read())
     listener: int | None = int(sys.argv[1])
 

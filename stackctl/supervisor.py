@@ -650,6 +650,8 @@ class Supervisor:
         if threading.current_thread() is threading.main_thread():
             wakeup = signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
             for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+                if signum == signal.SIGHUP and signal.getsignal(signum) is signal.SIG_IGN:
+                    continue  # detached, or below nohup
                 before[signum] = signal.signal(signum, lambda signum, _frame: self._asked.append(signum))
         try:
             yield

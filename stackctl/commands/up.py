@@ -120,7 +120,8 @@ def end_on_signals() -> None:
         raise InterruptedByUser(signum)
 
     for each in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(each, unwind)
+        if signal.getsignal(each) is not signal.SIG_IGN:  # below nohup
+            signal.signal(each, unwind)
 
 
 def _already_running(prepared: Prepared, *, as_json: bool) -> Outcome | None:

@@ -10,36 +10,33 @@ import sys
 
 import pytest
 
+from tests.drills import table
 
-class Table:
-    """Collects what the drills print: `drill: fault: number`."""
+
+class Collector:
+    """Collects what the drills print."""
 
     def __init__(self) -> None:
-        self.rows: list[tuple[str, str]] = []
+        self.rows: list[table.Row] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.when != "call":
-            return
-        real = "real " if "e2e" in report.keywords else ""
-        said = [line[7:] for line in report.capstdout.splitlines() if line.startswith("drill: ")]
-        for line in said:
-            fault, _, number = line.partition(": ")
-            self.rows.append((real + fault, number))
+        if report.when == "call":
+            found = table.read(report.capstdout, real="e2e" in report.keywords)
+            self.rows += found
         if report.failed:
-            self.rows.append((real + report.nodeid.rpartition("::")[2], "FAILED"))
-
-    def __str__(self) -> str:
-        width = max((len(fault) for fault, _ in self.rows), default=0)
-        return "\n".join(f"{fault:<{width}}  {number}" for fault, number in self.rows)
+            self.rows.append(table.Row("+", f"FAILED: {report.nodeid}"))
 
 
 def main() -> int:
-    table = Table()
-    chosen = ["tests/drills", "-m", "drill"]
+    found = Collector()
+    chosen = ["tests/drills", "tests/unit", "-m", "drill"]
     if os.environ.get("REAL"):
-        chosen.insert(1, "tests/e2e")
-    code = pytest.main(["-q", "--no-header", *chosen, *sys.argv[1:]], plugins=[table])
-    print(f"\n{table}")
+        chosen.insert(0, "tests/e2e")
+    code = pytest.main(["-q", "--no-header", *chosen, *sys.argv[1:]], plugins=[found])
+    print(f"\n{table.text(found.rows)}")
+    if code == 0:
+        table.keep(found.rows)
+        print(f"\nnot run: {', '.join(table.missing(table.load())) or 'none'}; kept in {table.KEPT.name}")
     return int(code)
 
 

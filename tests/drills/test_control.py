@@ -36,7 +36,7 @@ def test_one_service_is_restarted_and_the_other_is_not(up: Callable[..., Stack],
     assert stack.tree(other) == kept
     assert stack.ask(service, "/work", "POST").ok
     assert stack.find("ServiceChanged", name=service, state="restarting")[0]["detail"] == "somebody asked for it"
-    print(f"drill: restart {service}: ready after {outcome.data['seconds']} s, {other} untouched")
+    print(f"drill +: restart {service}: ready after {outcome.data['seconds']} s, {other} untouched")
 
 
 def test_restarts_on_request_are_no_crash_loop(up: Callable[..., Stack]) -> None:

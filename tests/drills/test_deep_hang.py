@@ -52,7 +52,7 @@ def test_a_deadlocked_core_behind_a_healthy_health(up: Callable[..., Stack]) -> 
     stack.saw("ServiceChanged", 10, name="engine", state="ready", times=2)
     waiting.join()
     assert ask(stack, "hi", 5).ok
-    print(f"drill: EngineCore deadlocked, /health fine: detected after {took:.1f} s")
+    print(f"drill 7: deadlocked, /health fine: detected after {took:.1f} s")
 
 
 def test_a_deadlocked_core_that_nobody_asks_is_found_too(up: Callable[..., Stack]) -> None:
@@ -68,7 +68,7 @@ def test_an_engine_that_nobody_asks_is_let_sleep(up: Callable[..., Stack], tmp_p
     asked = [each for each in map(json.loads, record.read_text().splitlines()) if each["path"] == "/v1/completions"]
     assert len(asked) <= 1
     assert stack.record("engine").restarts == 0
-    print(f"drill: idle engine looked at 16 times: asked for {len(asked)} token(s)")
+    print(f"drill +: idle engine looked at 16 times: asked for {len(asked)} token(s)")
 
 
 def test_a_busy_engine_that_answers_nobody_else_is_left_alone(up: Callable[..., Stack], tmp_path: Path) -> None:
@@ -86,4 +86,4 @@ def test_a_busy_engine_that_answers_nobody_else_is_left_alone(up: Callable[..., 
     assert took > 27  # longer than a hang takes to be found
     assert answers[0].ok
     assert stack.record("engine").restarts == 0
-    print(f"drill: engine busy with one request for {took:.0f} s: not restarted")
+    print(f"drill +: engine busy with one request for {took:.0f} s: not restarted")

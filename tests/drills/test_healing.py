@@ -30,7 +30,7 @@ def test_engine_core_killed(up: Callable[..., Stack]) -> None:
     assert "status 503" in stack.find("ServiceChanged", name="engine", state="restarting")[0]["detail"]
     stack.saw("ServiceChanged", 10, name="engine", state="ready", times=2)
     assert stack.find("ServiceChanged", name="gateway", state="restarting") == []
-    print(f"drill: kill -9 EngineCore: restart begun after {took:.1f} s")
+    print(f"drill 5: restart begun after {took:.1f} s")
 
 
 def test_api_server_frozen(up: Callable[..., Stack]) -> None:
@@ -44,7 +44,7 @@ def test_api_server_frozen(up: Callable[..., Stack]) -> None:
     took = time.monotonic() - began
     assert took <= 20 * PATIENCE
     assert stack.ask("engine", "/work", "POST").ok
-    print(f"drill: SIGSTOP API server: unready after {unready:.1f} s, healed after {took:.1f} s")
+    print(f"drill 6: unready after {unready:.1f} s, healed after {took:.1f} s")
 
 
 def test_engine_core_frozen_behind_a_healthy_health(up: Callable[..., Stack]) -> None:
@@ -56,14 +56,14 @@ def test_engine_core_frozen_behind_a_healthy_health(up: Callable[..., Stack]) ->
     assert "SIGSTOP" in stack.find("ServiceChanged", name="engine", state="restarting")[0]["detail"]
     stack.saw("ServiceChanged", 15, name="engine", state="ready", times=2)
     assert stack.ask("engine", "/work", "POST").ok
-    print(f"drill: SIGSTOP EngineCore: detected after {took:.1f} s")
+    print(f"drill 7: stopped: detected after {took:.1f} s")
 
 
 def test_accepts_but_never_answers(up: Callable[..., Stack]) -> None:
     stack = up(engine("--mute-after", "1"), gateway()).ready()
     until(lambda: stack.ask("engine", timeout=0.5).timed_out, 10, "it has gone mute")
     took = stack.saw("ServiceChanged", 15, name="engine", state="unready")
-    print(f"drill: accepts but never answers: unready after {took:.1f} s")
+    print(f"drill 18: unready after {took:.1f} s")
 
 
 def test_a_busy_engine_with_slow_health_is_left_alone(up: Callable[..., Stack]) -> None:
@@ -90,7 +90,7 @@ def test_a_crash_loop_stops_and_says_why(up: Callable[..., Stack]) -> None:
     assert stack.ask("gateway").ok  # it stays up
     time.sleep(3)
     assert len(stack.find("ServiceChanged", name="engine", state="starting")) == starts
-    print(f"drill: crash loop: {starts} starts in {time.monotonic() - began:.0f} s, then stopped")
+    print(f"drill 8: {starts} starts in {time.monotonic() - began:.0f} s, then stopped")
 
 
 def test_supervisor_frozen_beside_a_chatty_service(up: Callable[..., Stack]) -> None:
@@ -107,7 +107,7 @@ def test_supervisor_frozen_beside_a_chatty_service(up: Callable[..., Stack]) -> 
     assert answered == asked
     time.sleep(3)
     assert stack.record("engine").restarts == 0
-    print(f"drill: supervisor frozen 12 s, chatty service: {answered}/{asked} answered")
+    print(f"drill 9: {answered}/{asked} answered")
 
 
 def _freeze_all(stack: Stack, seconds: float) -> None:
@@ -132,7 +132,7 @@ def test_the_whole_stack_stopped_for_a_minute(up: Callable[..., Stack]) -> None:
     _freeze_all(stack, 60)
     time.sleep(20)
     assert [each.restarts for each in stack.state().services] == [0, 0]
-    print("drill: whole stack stopped for 60 s: 0 restarts")
+    print("drill 24: 0 restarts")
 
 
 def test_the_gateway_stays_up_while_the_engine_restarts(up: Callable[..., Stack]) -> None:
@@ -183,6 +183,6 @@ def test_idle_cost(up: Callable[..., Stack]) -> None:
     for pid in ours:
         with open(f"/proc/{pid}/status") as status:
             resident += next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
-    print(f"drill: idle: {resident / 1024:.1f} MB, {100 * share:.2f} % of a core")
+    print(f"drill 25: {resident / 1024:.1f} MB, {100 * share:.2f} % of a core")
     assert resident <= 50 * 1024
     assert share <= 0.005

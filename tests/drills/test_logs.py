@@ -49,7 +49,7 @@ def test_a_flooded_log_stays_at_its_cap_with_the_newest_kept(up: Callable[..., S
     assert os.stat(stack.paths.log("engine")).st_size > 40 * MB  # all of it went through
     assert process.tail(stack.paths.log("engine"))[-1].startswith("flood ")
     assert stop(stack.paths, timeout=20).clean
-    print(f"drill: log flood of 20 MB/s: {most:.1f} MB on disk at a cap of 4 MB, {asked}/{asked} answered")
+    print(f"drill +: log flood of 20 MB/s: {most:.1f} MB on disk at a cap of 4 MB, {asked}/{asked} answered")
     again = up(*stack.services, log_cap=4 * MB).ready()  # a start begins with a log of the size that it shows
     assert os.stat(again.paths.log("engine")).st_size < 40 * MB
 
@@ -68,7 +68,7 @@ def flood_on_a_tiny_disk(tiny: Path, up: Callable[..., Stack]) -> None:
     stack = up(engine("--flood", "10"), gateway()).ready()
     asked, refused, most = flooded(stack, 10, 2 * MB)
     assert refused == 0
-    print(f"drill: log flood on a 16 MB tmpfs: {most:.1f} MB on disk, {asked}/{asked} answered")
+    print(f"drill 19: {most:.1f} MB on disk, {asked}/{asked} answered")
 
 
 def full_disk(tiny: Path, up: Callable[..., Stack]) -> None:
@@ -90,15 +90,13 @@ def full_disk(tiny: Path, up: Callable[..., Stack]) -> None:
     assert not stack.state().recovered
     assert stop(stack.paths, timeout=20).clean
     assert stack.left() == []
-    print(f"drill: disk full: {asked}/{asked} answered, state readable, down leaves 0")
+    print(f"drill 20: {asked}/{asked} answered, state readable, down leaves 0")
 
 
 if os.geteuid() == 0:  # only root can mount a disk
 
-    @pytest.mark.slow
     def test_a_flood_on_a_tiny_disk(tiny: Path, up: Callable[..., Stack]) -> None:
         flood_on_a_tiny_disk(tiny, up)
 
-    @pytest.mark.slow
     def test_a_full_disk_stops_nothing(tiny: Path, up: Callable[..., Stack]) -> None:
         full_disk(tiny, up)

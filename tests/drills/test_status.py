@@ -60,7 +60,7 @@ def test_a_driver_updated_under_a_running_engine_is_named(up: Callable[..., Stac
     identity.send(stack.tree("engine")[0], signal.SIGKILL)
     until(lambda: stack.state().failure is not None, 10, "given up")
     assert words in str(stack.state().failure)
-    print("drill: driver updated under a running engine: named in status and in the failure's cause")
+    print("drill +: driver updated under a running engine: named in status and in the failure's cause")
 
 
 def test_watch_goes_on_until_the_stack_is_gone(up: Callable[..., Stack]) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stackctl import identity, runstate
+from stackctl import files, identity, runstate
 from stackctl.supervisor import stop
 from tests.drills.harness import DRIVER, PATIENCE, Stack, engine, gateway, until
 
@@ -34,6 +34,11 @@ SHAPES = [
 ]
 
 
+def shape_of(request: pytest.FixtureRequest) -> str:
+    """The name of the shape that a test runs with."""
+    return str(request.node.callspec.id).removeprefix("engine-").removeprefix("both-")
+
+
 def guard_of(stack: Stack, name: str) -> Identity:
     guard = stack.record(name).guard
     assert guard is not None
@@ -41,12 +46,12 @@ def guard_of(stack: Stack, name: str) -> Identity:
 
 
 @pytest.mark.parametrize("flags", SHAPES)
-def test_supervisor_killed(up: Callable[..., Stack], flags: tuple[str, ...]) -> None:
+def test_supervisor_killed(up: Callable[..., Stack], flags: tuple[str, ...], request: pytest.FixtureRequest) -> None:
     stack = up(engine(*flags), gateway()).ready()
     assert len(stack.seen) == 8
     stack.signal(signal.SIGKILL)
     took = stack.nothing_left(2)
-    print(f"drill: kill -9 supervisor: 0 of 8 processes left after {took:.2f} s")
+    print(f"drill 1: {shape_of(request)}: 0 of 8 processes left after {took:.2f} s")
     assert runstate.reconcile(stack.paths) == [
         "removed the state of a stack that no longer runs",
         "removed its temporary files",
@@ -56,7 +61,7 @@ def test_supervisor_killed(up: Callable[..., Stack], flags: tuple[str, ...]) -> 
 
 
 @pytest.mark.parametrize("flags", SHAPES)
-def test_api_server_killed(up: Callable[..., Stack], flags: tuple[str, ...]) -> None:
+def test_api_server_killed(up: Callable[..., Stack], flags: tuple[str, ...], request: pytest.FixtureRequest) -> None:
     stack = up(engine(*flags), gateway()).ready()
     old = stack.tree("engine")
     identity.send(old[0], signal.SIGKILL)
@@ -64,23 +69,26 @@ def test_api_server_killed(up: Callable[..., Stack], flags: tuple[str, ...]) -> 
     stack.saw("ServiceChanged", name="engine", state="ready", times=2)
     assert not set(old) & set(stack.tree("engine"))
     assert stack.record("engine").restarts == 1
-    print(f"drill: kill -9 API server: 0 old processes after {gone:.2f} s, restarted")
+    print(f"drill 2: {shape_of(request)}: 0 old processes after {gone:.2f} s, restarted")
 
 
 @pytest.mark.parametrize("flags", SHAPES)
-def test_down(up: Callable[..., Stack], flags: tuple[str, ...]) -> None:
+def test_down(up: Callable[..., Stack], flags: tuple[str, ...], request: pytest.FixtureRequest) -> None:
     stack = up(engine(*flags), gateway()).ready()
     began = time.monotonic()
     report = stop(stack.paths, timeout=20)
     assert stack.left() == []
     assert report.clean
-    print(f"drill: down: empty after {time.monotonic() - began:.2f} s")
+    number = 4 if "--own-session" in flags else 3 if flags else "+"
+    print(f"drill {number}: down, {shape_of(request)}: 0 left after {time.monotonic() - began:.2f} s")
     stack.no_files_left()
 
 
 @pytest.mark.parametrize("flags", SHAPES)
 @pytest.mark.parametrize("victims", ["engine", "both"])
-def test_supervisor_and_guard_killed_together(up: Callable[..., Stack], victims: str, flags: tuple[str, ...]) -> None:
+def test_supervisor_and_guard_killed_together(
+    up: Callable[..., Stack], victims: str, flags: tuple[str, ...], request: pytest.FixtureRequest
+) -> None:
     stack = up(engine(*flags), gateway()).ready()
     guards = [guard_of(stack, "engine")] + [guard_of(stack, "gateway")] * (victims == "both")
     stack.signal(signal.SIGSTOP)  # so that it cannot react to the death of a guard
@@ -95,7 +103,7 @@ def test_supervisor_and_guard_killed_together(up: Callable[..., Stack], victims:
     assert stack.left() == []
     assert did[0] == f"killed {6 if victims == 'both' else 3} processes that a dead supervisor had left"
     stack.no_files_left()
-    print(f"drill: kill -9 supervisor and {victims} guard(s): 0 left {took:.2f} s after the next command")
+    print(f"drill 10: {victims} guard(s), {shape_of(request)}: 0 left {took:.2f} s after the next command")
 
 
 def test_supervisor_and_guards_killed_and_the_state_lost(up: Callable[..., Stack]) -> None:
@@ -122,7 +130,7 @@ def test_a_guard_killed_alone(up: Callable[..., Stack]) -> None:
     gone = until(lambda: not any(map(identity.alive, old)), 5, "the unguarded tree is gone")
     stack.saw("ServiceChanged", name="engine", state="ready", times=2)
     assert stack.find("ServiceChanged", name="engine", state="restarting")[0]["detail"] == "its guard was killed"
-    print(f"drill: kill -9 guard: 0 old processes after {gone:.2f} s, restarted")
+    print(f"drill +: kill -9 guard: 0 old processes after {gone:.2f} s, restarted")
 
 
 def test_the_next_up_cleans_up_and_starts(up: Callable[..., Stack]) -> None:
@@ -156,6 +164,10 @@ def test_twenty_starts_at_once_make_one_stack(up: Callable[..., Stack]) -> None:
     assert len(winner.remember()) == 8
     assert winner.ask("engine", "/work", "POST").ok
     assert stop(winner.paths, timeout=20).clean
+    print("drill 13: 1 of 20 has the stack, 19 are told who; 8 processes")
+
+
+# --- what lies in the state file's place, or is forged in it
 
 
 def _replace(path: str, raw: bytes) -> None:
@@ -168,19 +180,19 @@ def _directory(path: str) -> None:
     os.mkdir(path)
 
 
-@pytest.mark.parametrize(
-    "corrupt",
-    [
-        pytest.param(lambda path: _replace(path, b""), id="empty"),
-        pytest.param(lambda path: _replace(path, b'{"schema": 1, "na'), id="cut off"),
-        pytest.param(lambda path: _replace(path, bytes(range(256))), id="binary"),
-        pytest.param(lambda path: _replace(path, b"[]"), id="another shape"),
-        pytest.param(os.unlink, id="removed"),
-        pytest.param(_directory, id="a directory"),
-    ],
-)
+CORRUPTIONS = [
+    pytest.param(lambda path: _replace(path, b""), id="empty"),
+    pytest.param(lambda path: _replace(path, b'{"schema": 1, "na'), id="cut off"),
+    pytest.param(lambda path: _replace(path, bytes(range(256))), id="binary"),
+    pytest.param(lambda path: _replace(path, b"[]"), id="another shape"),
+    pytest.param(os.unlink, id="removed"),
+    pytest.param(_directory, id="a directory"),
+]
+
+
+@pytest.mark.parametrize("corrupt", CORRUPTIONS)
 def test_a_running_stack_whose_state_is_corrupted_repairs_it_and_is_stopped_all_the_same(
-    up: Callable[..., Stack], corrupt: Callable[[str], object]
+    up: Callable[..., Stack], corrupt: Callable[[str], object], request: pytest.FixtureRequest
 ) -> None:
     stack = up(engine(), gateway()).ready()
     corrupt(stack.paths.state)
@@ -191,6 +203,49 @@ def test_a_running_stack_whose_state_is_corrupted_repairs_it_and_is_stopped_all_
     assert stack.left() == []
     left = [name for name in os.listdir(stack.paths.root) if ".corrupt-" not in name]
     assert sorted(left) == ["lock", "logs", "work"]
+    print(f"drill 14: {request.node.callspec.id}: repaired while it runs, down leaves 0")
+
+
+def die(stack: Stack) -> None:
+    """Supervisor and guards are killed together: the services live on, and only the records tell of them."""
+    stack.signal(signal.SIGSTOP)
+    for name in ("engine", "gateway"):
+        identity.send(guard_of(stack, name), signal.SIGKILL)
+    stack.signal(signal.SIGKILL)
+    stack.popen.wait(5)
+
+
+@pytest.mark.parametrize("corrupt", CORRUPTIONS)
+def test_over_a_corrupt_state_of_dead_supervisors_a_stack_starts(
+    up: Callable[..., Stack], corrupt: Callable[[str], object], request: pytest.FixtureRequest
+) -> None:
+    first = up(engine(), gateway()).ready()
+    die(first)
+    corrupt(first.paths.state)
+    second = up(*first.services).ready()  # on the same ports
+    assert not any(map(identity.alive, first.seen.values()))
+    assert stop(second.paths, timeout=20).clean
+    print(f"drill 14: {request.node.callspec.id}: up works over what dead supervisors left, and down after it")
+
+
+def test_a_forged_or_recycled_pid_is_nobody_of_ours(up: Callable[..., Stack]) -> None:
+    stack = up(engine(), gateway()).ready()
+    with subprocess.Popen(["sleep", "600"], start_new_session=True) as stranger:
+        try:
+            die(stack)
+            state = json.loads(files.read_private(stack.paths.state))
+            ticks = identity.start_ticks(stranger.pid)
+            forged = {"pid": stranger.pid, "start_ticks": ticks}
+            state["supervisor"] = forged  # forged: its true start time
+            state["services"][0] |= {"guard": forged, **forged, "pgid": stranger.pid, "sid": stranger.pid}
+            state["services"][1] |= {"pid": stranger.pid, "pgid": stranger.pid}  # recycled: another's
+            _replace(stack.paths.state, json.dumps(state).encode())
+            assert stop(stack.paths, timeout=5).clean
+            assert stack.left() == []
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()
+    print("drill 15: a stranger with a recorded pid, group and start time: not signalled; ours: 0 left")
 
 
 def test_a_stack_whose_directory_is_removed_ends(up: Callable[..., Stack]) -> None:
@@ -243,7 +298,7 @@ def test_ctrl_c_in_a_terminal_during_the_start(up: Callable[..., Stack], presses
         took = time.monotonic() - began
         assert took < PATIENCE * (3 + 2 if presses == 1 else 2)
         assert stack.left() == []
-        print(f"drill: {'^C' * presses} during start-up: prompt back after {took:.1f} s")
+        print(f"drill 21: {'^C' * presses}: prompt back after {took:.1f} s")
     finally:
         os.close(terminal)
         popen.kill()
@@ -274,12 +329,14 @@ def rounds_of_random_killing(up: Callable[..., Stack], rounds: int, seed: int) -
 
 def test_random_processes_killed_at_random_moments(up: Callable[..., Stack]) -> None:
     rounds_of_random_killing(up, 6, seed=20261123)
+    print("drill 26: 6 rounds: 0 left every time")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_hundred_rounds_of_random_killing(up: Callable[..., Stack]) -> None:
     rounds_of_random_killing(up, 100, seed=7)
+    print("drill 26: 100 rounds: 0 left every time")
 
 
 def test_a_closed_terminal_ends_a_foreground_stack(up: Callable[..., Stack]) -> None:
@@ -312,3 +369,4 @@ def test_the_stack_as_process_1_of_a_container(up: Callable[..., Stack]) -> None
     assert last["event"] == "ended"
     assert last["signum"] == signal.SIGTERM
     assert popen.wait(10) == 0
+    print("drill +: as process 1 of a container: TERM ends it, exit code as outside")

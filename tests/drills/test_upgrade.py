@@ -107,7 +107,7 @@ def test_an_upgrade_is_proved_switched_to_and_gone_back_from(home: Installed) ->
     before = home.data("status")["supervisor"]
     began = time.monotonic()
     home.run("upgrade", "--yes", "-c", "default.yaml")
-    print(f"drill: upgrade beside a running stack: proved and switched after {time.monotonic() - began:.1f} s")
+    print(f"drill +: upgrade beside a running stack: proved and switched after {time.monotonic() - began:.1f} s")
     assert home.data("status")["supervisor"] == before  # the stack that ran was left alone
     assert home.gateway_version() == OLD
     assert sorted(os.listdir(home.state / "stacks")) == ["default"]
@@ -187,6 +187,6 @@ def test_an_upgrade_killed_at_each_step_leaves_the_old_stack_startable(home: Ins
         if step != "switched to":
             home.run("gc", "--yes")  # what was left of the trial goes
             assert sorted(os.listdir(home.state / "stacks")) == ["default"]
-    print(f"drill: upgrade killed at {len(STEPS)} steps: the old stack starts after each, 0 processes left")
+    print(f"drill 28: killed at {len(STEPS)} steps: the old stack starts after each, 0 processes left")
     kept = json.loads((home.state / "environments.json").read_text())["chosen"]["gateway-litellm"]
     assert OLD in kept["before"]

@@ -38,7 +38,7 @@ def starts_and_stops(up: Callable[..., Stack], rounds: int) -> None:
     assert len(files) == 1
     assert max(handles) - min(handles) <= 3
     each = (time.monotonic() - began) / rounds
-    print(f"drill: {rounds} up/down cycles: no growth of files, descriptors or processes, {each:.2f} s each")
+    print(f"drill 27: {rounds} cycles: no growth of files, descriptors or processes, {each:.2f} s each")
 
 
 def restarts(up: Callable[..., Stack], rounds: int) -> None:
@@ -58,7 +58,7 @@ def restarts(up: Callable[..., Stack], rounds: int) -> None:
     assert after[0] <= before[0] + 1  # the control socket's connection may still be there
     assert after[1] - before[1] <= 1024 + 8 * rounds
     print(
-        f"drill: {rounds} restarts below one supervisor: {after[0] - before[0]:+d} descriptors, {after[1] - before[1]:+d} kB"
+        f"drill +: {rounds} restarts below one supervisor: {after[0] - before[0]:+d} descriptors, {after[1] - before[1]:+d} kB"
     )
 
 

@@ -69,9 +69,7 @@ def test_api_server_killed(chain: Stack) -> None:
     os.kill(old[0].pid, signal.SIGKILL)
     gone = until(lambda: not any(each.is_running() for each in old), 8, "the old engine is gone")
     assert "is restarting" in chain.ask("/v1/messages", QUESTION).json["error"]["message"]
-    print(
-        f"drill: kill -9 API server: 0 of {len(old)} old processes after {gone:.2f} s, healed after {healed(chain):.0f} s"
-    )
+    print(f"drill 2: 0 of {len(old)} old processes after {gone:.2f} s, healed after {healed(chain):.0f} s")
 
 
 def test_engine_core_killed(chain: Stack) -> None:
@@ -80,7 +78,7 @@ def test_engine_core_killed(chain: Stack) -> None:
     begun = until(lambda: engine_of(chain)["state"] in {"restarting", "starting"}, 10, "the restart has begun")
     healed(chain)
     assert engine_of(chain)["restarts"] == restarts + 1
-    print(f"drill: kill -9 EngineCore: restart begun after {begun:.1f} s")
+    print(f"drill 5: restart begun after {begun:.1f} s")
 
 
 def test_engine_core_frozen(chain: Stack) -> None:
@@ -88,7 +86,7 @@ def test_engine_core_frozen(chain: Stack) -> None:
     core.suspend()
     begun = until(lambda: engine_of(chain)["state"] in {"restarting", "starting"}, 30, "it was noticed")
     healed(chain)
-    print(f"drill: SIGSTOP EngineCore: detected after {begun:.1f} s")
+    print(f"drill 7: stopped: detected after {begun:.1f} s")
 
 
 def test_supervisor_killed(tmp_path: Path) -> None:
@@ -109,4 +107,4 @@ def test_supervisor_killed(tmp_path: Path) -> None:
     os.kill(data["supervisor"]["pid"], signal.SIGKILL)
     took = until(lambda: not any(each.is_running() for each in everyone), 10, "nothing is left")
     assert stack.stackctl(home, "down").returncode == 0
-    print(f"drill: kill -9 supervisor: 0 of {len(everyone)} processes left after {took:.2f} s")
+    print(f"drill 1: 0 of {len(everyone)} processes left after {took:.2f} s")

@@ -60,7 +60,7 @@ def test_while_the_engine_restarts_every_path_says_so_and_is_retryable(tmp_path:
         assert found.ask("/v1/messages", MESSAGE, key="wrong").status == 403
         await_answer(found, 200)
         assert next(each for each in found.status()["services"] if each["name"] == "gateway")["restarts"] == 0
-        print(f"drill: engine killed: {len(answers)}/{len(answers)} answered 503 in words, gateway not restarted")
+        print(f"drill +: engine killed: {len(answers)}/{len(answers)} answered 503 in words, gateway not restarted")
 
 
 def test_an_engine_whose_core_is_dead_is_named_before_it_is_restarted(tmp_path: Path) -> None:

@@ -46,10 +46,12 @@ class Home:
         """A command line of stackctl."""
         return [str(STACKCTL), *map(str, words)]
 
-    def run(self, *words: str | Path, expect: int = 0, **extra: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *words: str | Path, expect: int = 0, cwd: Path | None = None, **extra: str
+    ) -> subprocess.CompletedProcess[str]:
         """A command, and the exit code that it must have."""
         done = subprocess.run(
-            self.argv(*words), env=self.environment(**extra), cwd=self.root, stdin=subprocess.DEVNULL,
+            self.argv(*words), env=self.environment(**extra), cwd=cwd or self.root, stdin=subprocess.DEVNULL,
             capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         assert done.returncode == expect, (done.returncode, done.stderr, done.stdout)
@@ -57,7 +59,7 @@ class Home:
 
     def data(self, *words: str | Path, **extra: str) -> Any:
         """What a command says with --json."""
-        found = json.loads(self.run(*words, "--json", expect=0, **extra).stdout)
+        found = json.loads(self.run(*words, "--json", expect=0, cwd=None, **extra).stdout)
         assert found["schema"] == 1
         return found["data"]
 

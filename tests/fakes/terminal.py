@@ -73,6 +73,12 @@ class Terminal:
                 self.seen += os.read(self._master, 65536).decode(errors="replace")
                 wait = 0
 
+    def hang_up(self) -> None:
+        """Close the terminal, as its window's button does: the kernel sends HUP to what runs in it."""
+        os.close(self._master)
+        os.waitpid(self.pid, 0)
+        self.code = 0
+
     def close(self) -> None:
         if self.code is None:
             os.kill(self.pid, signal.SIGKILL)

@@ -73,7 +73,7 @@ def test_this_machine_is_read_well_under_300_ms_and_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("driver_broken", "the NVIDIA driver does not answer: Driver/library version mismatch"),
+        ("driver_broken", "still loaded (Driver/library version mismatch): reboot"),
         ("driver_missing", "2 NVIDIA GPUs are on the bus, but no NVIDIA driver is installed"),
         ("container_without_gpu", "an NVIDIA GPU is on the bus, but this container was not given the driver"),
         ("gpu_lost", "does not answer for GPU 1: GPU is lost"),
