@@ -43,7 +43,7 @@ _REAL = (
     *(f"claude-{n}" for n in range(1, 10)),
 )
 _SHORT = ("opus", "sonnet", "haiku", "fable", "opusplan", "best")
-TIERS = ("OPUS", "SONNET", "HAIKU", "FABLE")
+TIERS = {"OPUS": ("opus",), "SONNET": ("sonnet",), "HAIKU": ("haiku", "background"), "FABLE": ("fable",)}  # -> routes
 DENIED = ("WebSearch",)  # a tool that runs on Anthropic's servers: vLLM answers 400, LiteLLM drops it in silence
 
 
@@ -61,7 +61,33 @@ def adapt(facts: Mapping[str, object], version: tuple[int, ...] | None) -> Mappi
     """The facts with the name for which this version takes the true window."""
     if version is None or not _BY_TWIN <= version < HONEST:
         return facts
-    return {**facts, "model": twin(str(facts["model"]))}
+    routes = [{**each, "model": twin(str(each["model"]))} for each in _routes(facts).values()]
+    return {**facts, "model": twin(str(facts["model"])), "routes": routes}
+
+
+def _routes(facts: Mapping[str, object]) -> dict[str, Mapping[str, Any]]:
+    """The routes by name that Claude Code takes: those for kinds of work."""
+    found: Any = facts.get("routes") or ()
+    ours = {"subagent", *(name for names in TIERS.values() for name in names)}
+    return {each["name"]: each for each in found if each["name"] in ours}
+
+
+def _described(route: Mapping[str, Any] | None, real: str, of: str) -> str:
+    if route is None:
+        return f"{real} in place of {of}"
+    who = f"{route['served']}{'' if route['engine'] else ', hosted,'} in place of {of}"
+    return f"{who}; it gave no token when the stack started" if route["problem"] else who
+
+
+def _limits(facts: Mapping[str, object], used: Sequence[Mapping[str, Any]]) -> tuple[int | None, int]:
+    """Window and output limit, in tokens. Claude Code knows one of each for all names that are not Anthropic's (2.1.330),
+    so the smallest window of those that it may use counts; the gateway lowers what is too long for one engine.
+    """
+    windows = [int(str(each["window"])) for each in (facts, *used) if each.get("window")]
+    output = int(str(facts["output_limit"]))
+    if not windows:
+        return None, output
+    return min(windows), min(output, max(1, min(windows) // 4)) if used else output
 
 
 def installed(environ: Mapping[str, str]) -> tuple[int, ...] | None:
@@ -94,16 +120,19 @@ def environment(
     if key is not None:
         env[TOKEN] = key
     env["ANTHROPIC_MODEL"] = model
-    for tier in TIERS:  # background work asks for these names
-        env[f"ANTHROPIC_DEFAULT_{tier}_MODEL"] = model
-        env[f"ANTHROPIC_DEFAULT_{tier}_MODEL_DESCRIPTION"] = f"{real} in place of {tier.title()}"
-    env["CLAUDE_CODE_SUBAGENT_MODEL"] = model
+    routes = _routes(facts)
+    for tier, names in TIERS.items():  # background work asks for haiku
+        route = next((routes[name] for name in names if name in routes), None)
+        env[f"ANTHROPIC_DEFAULT_{tier}_MODEL"] = str(route["model"]) if route else model
+        env[f"ANTHROPIC_DEFAULT_{tier}_MODEL_DESCRIPTION"] = _described(route, real, tier.title())
+    env["CLAUDE_CODE_SUBAGENT_MODEL"] = str(routes["subagent"]["model"]) if "subagent" in routes else model
     env["ANTHROPIC_CUSTOM_MODEL_OPTION"] = model  # the row of /model, which says what really answers
     env["ANTHROPIC_CUSTOM_MODEL_OPTION_NAME"] = model
     env["ANTHROPIC_CUSTOM_MODEL_OPTION_DESCRIPTION"] = f"{real} on your own stack"
-    if facts.get("window"):
-        env["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] = str(facts["window"])  # else it believes in 200k or 1M
-    env["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] = str(facts["output_limit"])  # else 32000, refused by small windows
+    window, output_limit = _limits(facts, list(routes.values()))
+    if window:
+        env["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] = str(window)  # else it believes in 200k or 1M
+    env["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] = str(output_limit)  # else 32000, refused by small windows
     env["CLAUDE_CODE_ATTRIBUTION_HEADER"] = "0"  # it changes with each prompt and defeats the prefix cache
     env["CLAUDE_CODE_TOTAL_TOKENS_REMINDER"] = "off"  # likewise
     env["CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC"] = "1"

@@ -199,7 +199,10 @@ def running_client(paths: StackPaths) -> dict[str, Any] | None:
             client = dict(state["client"])
             texts = all(isinstance(client[name], str) for name in ("url", "model"))
             whole = all(isinstance(client.get(name), int | None) for name in ("output_limit", "timeout", "window"))
-            return client if texts and whole else None
+            routes = all(
+                {"name", "model", "served", "engine", "problem"} <= {*each} for each in client.get("routes", ())
+            )
+            return client if texts and whole and routes else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass  # a state that cannot be read is `up`'s and `down`'s to repair
     return None

@@ -89,12 +89,12 @@ def _wanted(paths: StackPaths, request: Request) -> list[str]:
         there = {name.removesuffix(".log") for name in os.listdir(paths.logs) if name.endswith(".log")}
     except OSError:
         there = set()
-    known = [*_SERVICES, *sorted(there - {*_SERVICES})]
+    known = _known(paths, there)
     if request.service is not None:
         if request.service not in known:
             raise ConfigError(
                 f"the stack `{paths.name}` has no service {request.service!r}; it has {', '.join(known)}",
-                remedy="stackctl logs engine",
+                remedy=f"stackctl logs {known[0]}",
             )
         known = [request.service]
     if request.follow and os.path.isdir(paths.root):
@@ -104,6 +104,18 @@ def _wanted(paths: StackPaths, request: Request) -> list[str]:
         what = f"no log of {request.service}" if request.service else "no logs"
         raise NotRunningError(f"the stack `{paths.name}` has {what} yet", remedy="stackctl up")
     return wanted
+
+
+def _known(paths: StackPaths, there: set[str]) -> list[str]:
+    """The stack's services: those that run; else those that have written, with the engines first."""
+    try:
+        state = runstate.running(paths)
+    except StackError:
+        state = None
+    if state is not None:
+        return [*(each.name for each in state.services), "supervisor"]
+    others = sorted(there - {*_SERVICES})
+    return [*others, *_SERVICES] if not others or "engine" in there else [*others, *_SERVICES[1:]]
 
 
 def _follow(

@@ -121,6 +121,23 @@ def scripted() -> dict[str, Any]:
         return {"asked": asked, "counted": _since(before)}
 
 
+def routed() -> dict[str, Any]:
+    """Two scripted engines and a provider on loopback behind real LiteLLM: every name, asked and counted."""
+    from tests.fakes import hosted, routes
+
+    said = [{"role": "user", "content": "hi"}]
+    with tempfile.TemporaryDirectory() as scratch, hosted.provider(routes.KEY) as provider:
+        before = _counted()
+        asked = []
+        with routes.routed(Path(scratch), provider) as found:
+            for name in routes.BEHIND:
+                for path in ("/v1/messages", "/v1/messages/count_tokens"):
+                    more = {} if path.endswith("tokens") else {"max_tokens": 16}
+                    answer = found.chain.ask(path, {"model": name, "messages": said, **more})
+                    asked.append((f"{name} {path}", answer.status))
+        return {"asked": asked, "counted": _since(before)}
+
+
 def real(claude: str) -> dict[str, Any]:
     """Real vLLM behind real LiteLLM, and one turn of real Claude Code with what `env` exports."""
     from tests.fakes import claude as client
@@ -145,7 +162,12 @@ def main() -> None:
     """Bring loopback up and run the scenario that argv names."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh", b"lo", _UP_RUNNING))
-    scenarios: dict[str, Callable[..., dict[str, Any]]] = {"attempts": attempts, "scripted": scripted, "real": real}
+    scenarios: dict[str, Callable[..., dict[str, Any]]] = {
+        "attempts": attempts,
+        "scripted": scripted,
+        "routed": routed,
+        "real": real,
+    }
     print(json.dumps(scenarios[sys.argv[1]](*sys.argv[2:])))
 
 

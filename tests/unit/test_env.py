@@ -7,13 +7,15 @@ import os
 import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from stackctl import identity, shell
 from stackctl.clients import claude
 from stackctl.errors import StackError
+from stackctl.model import RouteFacts
 from stackctl.paths import StackPaths
 
 if TYPE_CHECKING:
@@ -254,6 +256,61 @@ def test_the_real_model_is_named_beside_the_honest_alias() -> None:
 
 def test_without_a_window_none_is_claimed() -> None:
     assert "CLAUDE_CODE_MAX_CONTEXT_TOKENS" not in claude.environment({**CLIENT, "window": None}, "k", {})
+
+
+ROUTES = (
+    RouteFacts("opus", "claude-local-opus", "anthropic/claude-opus-4-8"),
+    RouteFacts("background", "claude-local-background", "acme/small", "attic", 16384, 4096),
+    RouteFacts("subagent", "claude-local-subagent", "acme/middle", "loft", 24576, 6144),
+    RouteFacts("gpt-4o", "gpt-4o", "acme/tiny", "cellar", 1024, 256),
+)
+
+
+def routed(**changed: Any) -> dict[str, Any]:
+    """The facts of a stack with routes, as the state file has them."""
+    found: dict[str, Any] = json.loads(
+        json.dumps({**CLIENT, "served": "acme/coder", "routes": list(map(asdict, ROUTES))})
+    )
+    return {**found, **changed}
+
+
+def test_each_kind_of_work_asks_for_its_route() -> None:
+    made = claude.environment(routed(), "k", {})
+    asked = {tier: made[f"ANTHROPIC_DEFAULT_{tier}_MODEL"] for tier in claude.TIERS}
+    assert asked == {
+        "OPUS": "claude-local-opus",
+        "SONNET": "claude-local",
+        "HAIKU": "claude-local-background",
+        "FABLE": "claude-local",
+    }
+    assert made["ANTHROPIC_MODEL"] == "claude-local"
+    assert made["CLAUDE_CODE_SUBAGENT_MODEL"] == "claude-local-subagent"
+    says = {tier: made[f"ANTHROPIC_DEFAULT_{tier}_MODEL_DESCRIPTION"] for tier in claude.TIERS}
+    assert says["OPUS"] == "anthropic/claude-opus-4-8, hosted, in place of Opus"
+    assert says["HAIKU"] == "acme/small in place of Haiku"
+    assert says["SONNET"] == "acme/coder in place of Sonnet"
+
+
+def test_the_window_is_the_smallest_of_those_that_may_be_used() -> None:
+    made = claude.environment(routed(window=131072, output_limit=32000), "k", {})
+    assert made["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] == "16384"  # no kind of work asks for gpt-4o
+    assert made["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] == "4096"
+    assert (
+        claude.environment(routed(window=8192, output_limit=2000), "k", {})["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] == "8192"
+    )
+
+
+def test_a_provider_that_gave_no_token_is_described_so() -> None:
+    facts = routed()
+    facts["routes"][0]["problem"] = "invalid x-api-key"
+    made = claude.environment(facts, "k", {})
+    assert made["ANTHROPIC_DEFAULT_OPUS_MODEL_DESCRIPTION"].endswith("gave no token when the stack started")
+
+
+def test_an_older_claude_code_asks_for_the_twins_of_routes_too() -> None:
+    made = claude.environment(claude.adapt(routed(), (2, 1, 197)), "k", {})
+    assert made["ANTHROPIC_MODEL"] == "anthropic-local"
+    assert made["ANTHROPIC_DEFAULT_HAIKU_MODEL"] == "anthropic-local-background"
 
 
 def test_it_imports_almost_nothing(home: StackPaths) -> None:

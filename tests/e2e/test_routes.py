@@ -1,0 +1,154 @@
+"""Several engines and a provider behind real LiteLLM: each name reaches its own, with its own key, and counts exactly."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.fakes import hosted, offline, routes, sse, stack
+from tests.fakes.routes import BEHIND, KEY, SAYS, SMALL, Routed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("gateway_python")]
+
+SAID = [{"role": "user", "content": "Who are you, and how many words has this?"}]
+SYSTEM = "You are one of several."
+PATHS = ("/v1/messages", "/v1/messages", "/v1/chat/completions", "/v1/responses")
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Routed]:
+    with hosted.provider(KEY) as provider, routes.routed(tmp_path_factory.mktemp("routes"), provider) as found:
+        yield found
+
+
+def body(model: str, **more: Any) -> dict[str, Any]:
+    return {"model": model, "max_tokens": 64, "messages": SAID, **more}
+
+
+@pytest.mark.parametrize("name", BEHIND)
+def test_every_name_reaches_its_own_in_every_protocol(running: Routed, name: str) -> None:
+    chain, says = running.chain, SAYS[BEHIND[name]]
+    whole = chain.ask("/v1/messages", body(name))
+    assert (whole.status, whole.json["content"][0]["text"]) == (200, says)
+    streamed = chain.ask("/v1/messages", body(name, stream=True))
+    assert sse.read(streamed.raw).text == says
+    chat = chain.ask("/v1/chat/completions", body(name))
+    assert (chat.status, chat.json["choices"][0]["message"]["content"]) == (200, says)
+    answer = chain.ask("/v1/responses", {"model": name, "input": "Who are you?"})
+    assert answer.status == 200, answer.raw
+    assert says in answer.raw.decode()
+
+
+def test_each_is_sent_its_own_key_and_no_other(running: Routed) -> None:
+    for name in BEHIND:
+        running.chain.ask("/v1/messages", body(name))
+        running.chain.ask("/v1/messages/count_tokens", {"model": name, "messages": SAID})
+    keys = {name: running.key(name) for name in running.urls}
+    assert len({*keys.values(), KEY, running.chain.key, running.chain.master_key}) == 5
+    for record in running.records.values():
+        asked = stack.read_record(record)
+        assert asked
+        assert all(each["authorized"] for each in asked)  # a bearer token that is this engine's own
+    assert running.provider.asked
+    for _, headers, _ in running.provider.asked:
+        assert headers["x-api-key"] == KEY
+        sent = " ".join(headers.values())
+        assert not any(key in sent for key in (*keys.values(), running.chain.key, running.chain.master_key))
+    for url in running.urls.values():  # the engines refuse each other's
+        others = [key for name, key in keys.items() if running.urls[name] != url]
+        assert stack.ask(f"{url}/v1/models", key=others[0]).status == 401
+
+
+def test_a_key_is_in_no_file_and_in_no_environment_that_needs_it_not(running: Routed) -> None:
+    import psutil
+
+    keys = {name: running.key(name) for name in running.urls}
+    for path in running.chain.home.rglob("*"):
+        text = path.read_bytes() if path.is_file() else b""
+        assert not any(key.encode() in text for key in (*keys.values(), KEY)), path
+    for name in running.urls:
+        held = " ".join(psutil.Process(running.services()[name]["pid"]).environ().values())
+        assert KEY not in held
+        assert not any(key in held for other, key in keys.items() if other != name)
+
+
+@pytest.mark.parametrize("name", BEHIND)
+@pytest.mark.parametrize("more", [{}, {"system": SYSTEM}], ids=["plain", "system"])
+def test_tokens_are_counted_exactly_on_every_route(running: Routed, name: str, more: dict[str, Any]) -> None:
+    counted = running.chain.ask("/v1/messages/count_tokens", {"model": name, "messages": SAID, **more})
+    assert counted.status == 200, counted.raw
+    engine = BEHIND[name]
+    if engine == "hosted":
+        assert counted.json["input_tokens"] == hosted.COUNT
+        return
+    served = SMALL if engine == "small" else stack.SERVED
+    asked = {"model": served, "messages": SAID, **more}
+    own = stack.ask(f"{running.urls[engine]}/v1/messages/count_tokens", asked, key=running.key(engine))
+    assert counted.json["input_tokens"] == own.json["input_tokens"] > 0
+
+
+def test_clients_are_told_of_every_route(running: Routed) -> None:
+    listed = {each["id"] for each in running.chain.ask("/v1/models").json["data"]}
+    assert set(BEHIND) <= listed
+    assert "route opus (anthropic/claude-opus-4-8): answers, with one token" in running.chain.said
+    assert "ready: a real token came through the gateway and every route" in running.chain.said
+    assert {name: each["window"] for name, each in running.services().items() if each["kind"] == "engine"} == {
+        "coder": stack.WINDOW,
+        "small": stack.WINDOW // 2,
+    }
+
+
+def await_status(found: Routed, model: str, status: int, within: float = 60) -> stack.Answer:
+    deadline = time.monotonic() + within
+    while (answer := found.chain.ask("/v1/messages", body(model))).status != status:
+        assert time.monotonic() < deadline, answer.raw
+        time.sleep(0.05)
+    return answer
+
+
+def test_an_engine_that_dies_takes_only_its_own_routes_with_it_and_is_healed(running: Routed) -> None:
+    before = running.services()
+    os.kill(before["small"]["pid"], signal.SIGKILL)
+    away = await_status(running, "claude-local-haiku", 503)
+    count = running.chain.ask("/v1/messages/count_tokens", {"model": SMALL, "messages": SAID})
+    others = [running.chain.ask("/v1/messages", body(name)) for name in ("claude-local", "claude-local-opus")]
+    assert "the engine `small` (acme/small)" in away.json["error"]["message"]
+    assert away.headers["x-should-retry"] == "true"
+    assert count.status in {200, 503}  # it may be back already
+    assert [each.status for each in others] == [200, 200]
+    healed = await_status(running, "claude-local-haiku", 200)
+    assert healed.json["content"][0]["text"] == SAYS["small"]
+    after = running.services()
+    assert after["small"]["restarts"] == before["small"]["restarts"] + 1
+    assert {name: after[name]["pid"] for name in ("coder", "gateway")} == {
+        name: before[name]["pid"] for name in ("coder", "gateway")
+    }
+
+
+def test_one_engine_is_restarted_and_its_log_is_its_own(running: Routed) -> None:
+    before = running.services()
+    done = running.chain.stackctl("restart", "small")
+    assert done.returncode == 0, done.stderr
+    assert "small runs again" in done.stderr
+    after = running.services()
+    assert after["small"]["pid"] != before["small"]["pid"]
+    assert after["coder"]["pid"] == before["coder"]["pid"]
+    shown = running.chain.stackctl("logs", "small").stdout.splitlines()
+    assert shown
+    assert all(line.startswith("small") for line in shown)
+    wrong = running.chain.stackctl("restart", "smal")
+    assert wrong.returncode == 1
+    assert "coder and small and gateway" in wrong.stderr
+
+
+def test_nothing_leaves_loopback() -> None:
+    found = offline.run("routed", timeout=180)
+    assert {status for _, status in found["asked"]} == {200}
+    assert found["counted"] == dict.fromkeys(offline.COUNTERS, 0)
