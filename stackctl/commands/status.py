@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from stackctl import identity, names, output, runstate, vitals
 from stackctl.errors import NotRunningError, StackError
-from stackctl.model import State
+from stackctl.model import ServiceKind, State
 from stackctl.output import Outcome
 from stackctl.paths import StackPaths
 
@@ -83,7 +83,7 @@ def as_data(state: StackState) -> dict[str, Any]:
             "pid": each.pid,
             "port": each.port,
             "model": each.model,
-            "window": each.window or (state.client.window if state.client else None),
+            "window": each.window or _window(state, each),
             "memory": _memory(each),
             "detail": each.detail,
             "restarts": each.restarts,
@@ -101,6 +101,15 @@ def as_data(state: StackState) -> dict[str, Any]:
         "notice": state.notice,
         "services": services,
     }
+
+
+def _window(state: StackState, each: ServiceRecord) -> int | None:
+    """The window that a service was proved with, in tokens: an engine of several has its own."""
+    if state.client is None:
+        return None
+    own = {route.engine: route.window for route in state.client.routes}
+    others = [service for service in state.services if service.kind is ServiceKind.ENGINE][1:]
+    return own.get(each.name, None if each in others else state.client.window)
 
 
 def _title(state: StackState) -> str:

@@ -14,7 +14,7 @@ from stackctl.plan.engine import LOOPBACK
 from stackctl.plan.flags import EMBEDDED_MEMORY
 from stackctl.plan.limits import configured_window, output_limit
 from stackctl.plan.types import (
-    HOSTED_KEY,
+    HOSTED,
     EngineInputs,
     EnginePlan,
     GatewayPlan,
@@ -106,7 +106,7 @@ def _routes(loaded: Loaded, made: Mapping[str, EnginePlan]) -> tuple[RoutePlan, 
             continue
         answers: EnginePlan | HostedPlan
         if isinstance(to, HostedConfig):
-            variable = f"{HOSTED_KEY}_{sum(isinstance(each.to, HostedPlan) for each in found) + 1}"
+            variable = f"{HOSTED}_{sum(isinstance(each.to, HostedPlan) for each in found) + 1}_KEY"
             answers = HostedPlan(to.hosted, to.api_base, to.api_key.removeprefix("env/"), variable, to.window)
         else:
             answers = made[to]

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from stackctl.plan.fit import Fit, Size
     from stackctl.toolchain import Toolchain
 
-ENGINE_KEY = "STACKCTL_ENGINE_KEY"  # what the gateway finds an engine's key under; of several, with its name behind
-BEARER = "STACKCTL_ENGINE_BEARER"  # the same as an Authorization header
-HOSTED_KEY = "STACKCTL_HOSTED_KEY"
+HOSTED = "STACKCTL_HOSTED"  # the beginning of the variables that the gateway finds providers' keys under
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,19 +121,19 @@ class EnginePlan:
         return bool(self.argv)
 
     @property
-    def suffix(self) -> str:
-        """What tells its variables from those of other engines."""
-        return "" if self.service == "engine" else "_" + self.name.upper().replace("-", "_")
+    def variable(self) -> str:
+        """The beginning of the variables that the gateway finds its key under; of several engines each has its own."""
+        return "STACKCTL_ENGINE" + ("" if self.service == "engine" else f"_{self.name.upper().replace('-', '_')}")
 
     @property
     def key_variable(self) -> str:
-        """What the gateway finds its key under."""
-        return ENGINE_KEY + self.suffix
+        """What the gateway finds its key under (named so that it is known for a secret)."""
+        return f"{self.variable}_KEY"
 
     @property
     def bearer_variable(self) -> str:
         """What the gateway finds its Authorization header under."""
-        return BEARER + self.suffix
+        return f"{self.variable}_BEARER"
 
 
 @dataclass(frozen=True, slots=True)

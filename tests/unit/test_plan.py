@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stackctl import config, plan, planning, services
+from stackctl import config, plan, planning, redact, services
 from stackctl.checks import preflight
 from stackctl.config import Flags
 from stackctl.errors import ConfigError
@@ -390,9 +390,9 @@ def test_routes_lead_where_they_say_and_a_name_means_one_engine(tmp_path: Path) 
     }
     keys = {row["api_key"] for row in rows.values()}
     assert keys == {
-        f"os.environ/STACKCTL_{each}" for each in ("ENGINE_KEY_A", "ENGINE_KEY_B", "ENGINE_KEY_C", "HOSTED_KEY_1")
+        f"os.environ/STACKCTL_{each}" for each in ("ENGINE_A_KEY", "ENGINE_B_KEY", "ENGINE_C_KEY", "HOSTED_1_KEY")
     }
-    assert rows["claude-local-haiku"]["bearer"] == "os.environ/STACKCTL_ENGINE_BEARER_B"
+    assert rows["claude-local-haiku"]["bearer"] == "os.environ/STACKCTL_ENGINE_B_BEARER"
     assert rows["claude-local-opus"]["bearer"] is None
     assert [each.service for each in got.engines] == ["a", "b", "c"]
     assert any("both serve m/x" in note for note in got.notes)
@@ -413,7 +413,7 @@ def test_a_providers_key_goes_to_the_gateway_alone_and_an_engines_to_that_engine
         "engines: {a: {model: m/x}, b: {model: m/y}}\n"
         "routes: {default: a, opus: {hosted: nvidia_nim/x, api_key: env/NVIDIA_API_KEY}}",
     )
-    keys = Keys("client", {"a": "key-of-a", "b": "key-of-b"}, "master", {"STACKCTL_HOSTED_KEY_1": "key-of-nvidia"})
+    keys = Keys("client", {"a": "key-of-a", "b": "key-of-b"}, "master", {"STACKCTL_HOSTED_1_KEY": "key-of-nvidia"})
     environ = {"NVIDIA_API_KEY": "key-of-nvidia", "ANTHROPIC_API_KEY": "no", "HF_TOKEN": "hf", "PATH": "/bin"}
     a, b, gateway = services.specs(got, StackPaths("default"), keys, str(tmp_path), environ)
     for spec, own in ((a, "key-of-a"), (b, "key-of-b")):
@@ -429,3 +429,4 @@ def test_a_providers_key_goes_to_the_gateway_alone_and_an_engines_to_that_engine
     assert services_ == {"claude-local": "a", "anthropic-local": "a", "m/x": "a", "m/y": "b"}
     assert all(to["count"] for to in behind.values())
     assert "key-of" not in gateway.env["STACKCTL_ENGINES"]
+    assert redact.secrets_in(gateway.env) == {"key-of-a", "key-of-b", "key-of-nvidia", "master", "client"}
