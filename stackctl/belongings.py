@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from stackctl import files, names, paths, runstate, units
+from stackctl import chat_templates, files, names, paths, runstate, units
 from stackctl.embedded import embedded_dir
 from stackctl.errors import ConfigError
 from stackctl.hub import fetched
@@ -33,9 +33,16 @@ STALE = 90 * DAY  # for compilation caches: one is made again in minutes, but al
 _HALF = 1 * DAY  # for files that were being written when their process died
 _PARTIAL = ".partial"
 _PREVIOUS = "environment before upgrade"
-_WHOLE = {"environment", "embedded model", _PREVIOUS}  # directories that count only as long as they are whole
-# Names that toolchain/locate.py and embedded.py give: only their locks are ours.
-_MADE = re.compile(r"(?:(?:engine|gateway)-.+-[0-9a-f]{12}-py\d+\.\d+|SmolLM2-135M-Instruct-[0-9a-f]{12})")
+_WHOLE = {
+    "environment",
+    "embedded model",
+    "chat templates",
+    _PREVIOUS,
+}  # directories that count only as long as they are whole
+# Names that toolchain/locate.py, chat_templates.py and embedded.py give: only their locks are ours.
+_MADE = re.compile(
+    r"(?:(?:engine|gateway)-.+-[0-9a-f]{12}-py\d+\.\d+|(?:chat-templates-vllm-[\d.]+|SmolLM2-135M-Instruct)-[0-9a-f]{12})"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +102,20 @@ def _listed(directory: str) -> list[str]:
 
 
 def environments() -> list[Belonging]:
-    """The managed environments and the embedded models: directories with our marker."""
+    """The managed environments, vLLM's chat templates and the embedded models: directories with our marker."""
     found = []
     for directory in (paths.envs_dir(), paths.models_dir()):
         what = "environment" if directory == paths.envs_dir() else "embedded model"
-        found += [of(what, each, lock=f"{each}.lock") for each in _listed(directory) if _lock_of(each)]
+        found += [
+            of("chat templates" if _is_templates(each) else what, each, lock=f"{each}.lock")
+            for each in _listed(directory)
+            if _lock_of(each)
+        ]
     return found
+
+
+def _is_templates(path: str) -> bool:
+    return os.path.basename(path).startswith(f"{chat_templates.PREFIX}-")
 
 
 def _lock_of(root: str) -> str:
@@ -126,6 +141,7 @@ def outdated() -> list[Belonging]:
         for each in environments()
         if (each.what == "environment" and _lock_of(each.path) not in wanted and each.path not in now)
         or (each.what == "embedded model" and os.path.basename(each.path) != current)
+        or (each.what == "chat templates" and _lock_of(each.path) != chat_templates.digest())
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -101,6 +102,21 @@ def read(path: str) -> Checkpoint:
         missing_shards=missing,
         declared_names=_declared(config),
     )
+
+
+def code_files(path: str) -> tuple[str, ...]:
+    """The Python files that come with a checkpoint, sorted."""
+    return tuple(sorted(name for name in _files(path) if name.endswith(".py")))
+
+
+def code_digest(path: str) -> str:
+    """A hash of the Python code that comes with a checkpoint: names and contents."""
+    digest = hashlib.sha256()
+    for name in code_files(path):
+        with open(os.path.join(path, name), "rb") as stream:
+            content = stream.read()
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
 
 
 def declared_names(path: str) -> tuple[str, ...]:

@@ -320,13 +320,21 @@ def render(
 def trust(
     file: Annotated[str | None, typer.Argument(metavar="[FILE]", help="Default: ./stack.yaml")] = None,
     *,
+    code: Annotated[
+        str | None,
+        typer.Option(
+            "--code", metavar="MODEL[@REV]", help="Let a model run the code that comes with it, as it is now."
+        ),
+    ] = None,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Let a stack.yaml that was found in the working directory be used, as it is now."""
+    """Let a stack.yaml that was found in the working directory, or a model's own code, be used as it is now."""
     from stackctl.commands import trust as command
 
-    _end(lambda: command.run(file), debug=debug, as_json=as_json)
+    if code is not None and file is not None:
+        raise typer.BadParameter("one thing at a time: a file, or --code MODEL")
+    _end(lambda: command.run(file) if code is None else command.code(code), debug=debug, as_json=as_json)
 
 
 key_app = typer.Typer(help="The key that clients send.", no_args_is_help=True)

@@ -14,7 +14,7 @@ from stackctl.hub.transfer import Progress
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Progress", "cached", "check_local", "embedded", "embedded_dir", "is_local", "model"]
+__all__ = ["Progress", "cached", "check_local", "embedded", "embedded_dir", "head", "is_local", "model"]
 
 
 def is_local(name: str) -> bool:
@@ -60,3 +60,10 @@ def model(model_id: str, *, revision: str | None, on_progress: Callable[[Progres
     from stackctl.hub import download
 
     return download.model(model_id, revision=revision, on_progress=on_progress)
+
+
+def head(model_id: str, *, revision: str | None) -> str:
+    """Have what a hub model says of itself, without its weights; see `stackctl.hub.download.head`."""
+    from stackctl.hub import download
+
+    return download.head(model_id, revision=revision)

@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from stackctl import checkpoint, config, fetch, host, plan, ports, remote, render, sizes, toolchain
+from stackctl import (
+    chat_templates,
+    checkpoint,
+    config,
+    fetch,
+    host,
+    own_code,
+    plan,
+    ports,
+    remote,
+    render,
+    sizes,
+    toolchain,
+)
 from stackctl.catalog import families
 from stackctl.errors import PreflightError
 from stackctl.hub.cache import cache_dir
@@ -85,8 +98,10 @@ def _engine(
         port=chosen.gateway if loaded.config.gateway.kind == "direct" else chosen.engines[name],
         tool=tool,
         model_path=_model_path(model),
-        family=_family(model, engine.revision),
+        family=family_of(model, engine.revision),
         size=sizes.size_of(model, revision=engine.revision) if model != config.EMBEDDED else None,
+        templates_dir=chat_templates.directory(),
+        code=own_code.agreed(model, engine.revision) if model != config.EMBEDDED else "",
     )
 
 
@@ -97,7 +112,7 @@ def _elsewhere(engine: EngineConfig, *, ask: bool) -> plan.RemoteFacts | None:
     return plan.RemoteFacts(engine.model or "unknown", None, speaks_messages=True)
 
 
-def _family(model: str, revision: str | None) -> Family | None:
+def family_of(model: str, revision: str | None) -> Family | None:
     """By name, else by how the chat template of a checkpoint that is here writes its tool calls.
 
     Flags that need a file (Mistral's own format) are dropped where the checkpoint lacks it: quantised re-uploads do.

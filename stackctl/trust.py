@@ -1,7 +1,8 @@
-"""Whether a `stack.yaml` found in the working directory may be used.
+"""What the user has agreed to: a `stack.yaml` found in the working directory, and the own code of a model.
 
 A cloned repository could otherwise run programs (`command:`) or send prompts elsewhere (`url:`). One that the user
-named with `--config`, or that is the user's own, is used; any other only once its content has been trusted.
+named with `--config`, or that is the user's own, is used; any other only once its content has been trusted. Code
+that comes with a model is run only for the revision (a commit, or a hash of the code) that was agreed to.
 """
 
 import os
@@ -28,13 +29,29 @@ def content(path: str, *, named: bool) -> bytes:
 
 def add(path: str) -> str:
     """Trust the file's present content; return its sha256."""
+    digest = _digest(_read(path))
+    _write(_trusted() | {digest}, _code())
+    return digest
+
+
+def add_code(model: str, revision: str) -> None:
+    """Agree to run the code that comes with a model, at a revision: a commit of the hub, or `checkpoint.code_digest`."""
+    known = _code()
+    known[model] = sorted({*known.get(model, ()), revision})
+    _write(_trusted(), known)
+
+
+def code_revisions(model: str) -> frozenset[str]:
+    """The revisions of a model whose code the user agreed to run."""
+    return frozenset(_code().get(model, ()))
+
+
+def _write(known: set[str], code: dict[str, list[str]]) -> None:
     import json
 
-    digest = _digest(_read(path))
     files.private_dir(paths.home())
-    known = _trusted() | {digest}
-    files.write_private(paths.trust_file(), json.dumps({"schema": 1, "sha256": sorted(known)}, indent=1) + "\n")
-    return digest
+    found: dict[str, object] = {"schema": 1, "sha256": sorted(known)} | ({"code": code} if code else {})
+    files.write_private(paths.trust_file(), json.dumps(found, indent=1) + "\n")
 
 
 def _read(path: str) -> bytes:
@@ -61,10 +78,27 @@ def _digest(raw: bytes) -> str:
 
 
 def _trusted() -> set[str]:
+    found = _file().get("sha256")
+    return {each for each in found if isinstance(each, str)} if isinstance(found, list) else set()
+
+
+def _code() -> dict[str, list[str]]:
+    found = _file().get("code")
+    if not isinstance(found, dict):
+        return {}
+    return {
+        model: [each for each in revisions if isinstance(each, str)]
+        for model, revisions in found.items()
+        if isinstance(revisions, list)
+    }
+
+
+def _file() -> dict[str, object]:
+    """What is written down; nothing where it cannot be read, so that it is asked for again."""
     import json
 
     try:
-        data = json.loads(files.read_private(paths.trust_file()))
-        return {str(each) for each in data["sha256"]}
-    except (OSError, ValueError, KeyError, TypeError):
-        return set()
+        found = json.loads(files.read_private(paths.trust_file()))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+TOOL = ("tool_parsers", "_TOOL_PARSERS_TO_REGISTER")  # the package below vllm, and the name of its registry
+REASONING = ("reasoning", "_REASONING_PARSERS_TO_REGISTER")
 _LARGEST = 1024 * 1024  # bytes; the real files have 8 KiB
 
 
 def tool_parsers(site_packages: Sequence[str]) -> frozenset[str] | None:
     """The values that `--tool-call-parser` takes; None when they cannot be read (no vLLM, or another layout)."""
-    return _registered(site_packages, "tool_parsers", "_TOOL_PARSERS_TO_REGISTER")
+    return _registered(site_packages, *TOOL)
 
 
 def reasoning_parsers(site_packages: Sequence[str]) -> frozenset[str] | None:
     """The values that `--reasoning-parser` takes; None when they cannot be read (no vLLM, or another layout)."""
-    return _registered(site_packages, "reasoning", "_REASONING_PARSERS_TO_REGISTER")
+    return _registered(site_packages, *REASONING)
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -35,31 +37,50 @@ def _plain(name: str) -> str:
     return name.strip().lower().replace("-", "_")
 
 
-def _registered(site_packages: Sequence[str], package: str, table: str) -> frozenset[str] | None:
-    """The keys of the literal dictionary `table` in vllm/<package>/__init__.py (the shape of vLLM 0.12 to 0.33)."""
+def table(source: bytes, name: str) -> dict[str, str]:
+    """The literal registry `name` in a module's source: {parser: "module.Class"}; empty when it is not there.
+
+    Raises what `ast.parse` raises.
+    """
+    for node in ast.parse(source).body:
+        if found := _entries(node, name):
+            return found
+    return {}
+
+
+def _registered(site_packages: Sequence[str], package: str, name: str) -> frozenset[str] | None:
+    """The keys of the literal dictionary `name` in vllm/<package>/__init__.py (the shape of vLLM 0.12 to 0.33)."""
     for directory in site_packages:
         path = os.path.join(directory, "vllm", package, "__init__.py")
         try:
             with open(path, "rb") as stream:
-                tree = ast.parse(stream.read(_LARGEST))
+                found = table(stream.read(_LARGEST), name)
         except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
             continue  # absent, or not what we know how to read: unknown is not an error here
-        for node in tree.body:
-            names = _keys(node, table)
-            if names:
-                return names
+        if found:
+            return frozenset(found)
     return None
 
 
-def _keys(node: ast.stmt, table: str) -> frozenset[str] | None:
+def _entries(node: ast.stmt, name: str) -> dict[str, str]:
     if isinstance(node, ast.Assign):
         targets, value = node.targets, node.value
     elif isinstance(node, ast.AnnAssign) and node.value is not None:
         targets, value = [node.target], node.value
     else:
-        return None
-    if not any(isinstance(target, ast.Name) and target.id == table for target in targets):
-        return None
+        return {}
+    if not any(isinstance(target, ast.Name) and target.id == name for target in targets):
+        return {}
     if not isinstance(value, ast.Dict):
-        return None
-    return frozenset(key.value for key in value.keys if isinstance(key, ast.Constant) and isinstance(key.value, str))
+        return {}
+    return {
+        key.value: _class(each)
+        for key, each in zip(value.keys, value.values, strict=True)
+        if isinstance(key, ast.Constant) and isinstance(key.value, str)
+    }
+
+
+def _class(node: ast.expr) -> str:
+    """`("module", "Class")` as `module.Class`; empty for anything else."""
+    parts = node.elts if isinstance(node, ast.Tuple) else []
+    return ".".join(part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str))

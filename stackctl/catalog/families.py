@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from fnmatch import fnmatchcase
 from functools import cache
 from typing import Literal
@@ -12,7 +11,6 @@ import msgspec
 
 from stackctl import catalog, checkpoint
 
-ParserKind = Literal["tool", "reasoning"]
 Flag = str | int | float | bool
 
 
@@ -26,14 +24,11 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     match: tuple[str, ...] = ()
     markers: tuple[str, ...] = ()
     tool: str | None = None
-    tool_alt: str | None = None
     reasoning: str | None = None
-    reasoning_alt: str | None = None
     chat_template: str | None = None
     chat_template_hf_mode: str | None = None
     flags: dict[str, Flag] = {}
     flags_need_file: str | None = None
-    flags_optional: tuple[str, ...] = ()
     needs_remote_code: bool = False
     needs_plugin: str | None = None
     warn: str = ""
@@ -47,11 +42,6 @@ class Catalogue(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """families.yaml as a whole."""
 
     schema: Literal[1]
-    checked: tuple[str, ...]
-    parsers: dict[ParserKind, frozenset[str]]
-    same: dict[str, str]
-    new_in: dict[ParserKind, dict[str, str]]
-    gone: tuple[str, ...]
     templates: tuple[Family, ...]
     families: tuple[Family, ...]
 
@@ -85,30 +75,6 @@ def from_template(chat_template: str) -> Family | None:
     return None
 
 
-def known_parsers(version: str, kind: ParserKind = "tool") -> frozenset[str]:
-    """The parsers that `version` of vLLM has by the catalogue; outside the checked versions, the nearest one's.
-
-    What the installed one really has is read by `vllm_flags`.
-    """
-    new = catalogue().new_in.get(kind, {})
-    missing = {name for name, since in new.items() if _release(version) < _release(since)}
-    return catalogue().parsers[kind] - missing
-
-
-def parser_for(
-    version: str, name: str, *, kind: ParserKind = "tool", installed: frozenset[str] | None = None
-) -> str | None:
-    """The name by which a vLLM knows the parser `name` (itself, or another name of the same class), else None.
-
-    `installed` are the names that the installed vLLM has; without it the catalogue's for `version` count.
-    """
-    known = installed if installed is not None else known_parsers(version, kind)
-    same = catalogue().same
-    others = [same[name]] if name in same else []
-    others += [other for other, target in same.items() if target == name]
-    return next((each for each in (name, *others) if each in known), None)
-
-
 def _names(model: str) -> list[str]:
     if not os.path.isdir(model):
         return [model]
@@ -118,9 +84,3 @@ def _names(model: str) -> list[str]:
         found += [part[8:].replace("--", "/") for part in path.split(os.sep) if part.startswith("models--")]
         found.append(os.path.basename(path))
     return [*found, *checkpoint.declared_names(model)]
-
-
-def _release(version: str) -> tuple[int, ...]:
-    """`0.32.0+cpu` or `0.33.0rc1` as (0, 32, 0) and (0, 33, 0); what is not a version comes after all of them."""
-    parts = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", version)
-    return tuple(int(each or 0) for each in parts.groups()) if parts else (10**6,)

@@ -9,6 +9,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from stackctl import checkpoint, fetch, files, paths, sockets, toolchain, vllm_flags
+from stackctl.checks import code
 from stackctl.config import EMBEDDED
 from stackctl.host import GIB
 from stackctl.model import Finding, Status
@@ -210,7 +211,7 @@ def gpu(prepared: Prepared) -> Iterator[Finding]:
 
 
 def model(prepared: Prepared) -> Iterator[Finding]:
-    """A model on disk is whole, its window is as long as asked, and it does not want to run its own code."""
+    """A model on disk is whole, and its window is as long as asked."""
     for engine in prepared.plan.managed:
         if fetch.is_local(engine.model) and not prepared.loaded.engines[engine.name].command:
             directory = os.path.abspath(os.path.expanduser(engine.model))
@@ -233,24 +234,6 @@ def on_disk(prepared: Prepared, engine: EnginePlan, directory: str) -> Iterator[
             f"max_model_len is {engine.window} tokens and the model was made for {most}",
             remedy=f"set max_model_len: {most}, or auto",
         )
-    if facts.needs_remote_code and not (config.trust_remote_code or _is_known(engine, facts.model_type)):
-        yield Finding(
-            "model.code",
-            Status.FAIL,
-            f"{engine.model} brings its own Python code, which vLLM would run",
-            remedy=f"read that code; if you trust it: engines.{engine.name}.trust_remote_code: true",
-        )
-
-
-def _is_known(engine: EnginePlan, model_type: str) -> bool:
-    """Whether the installed transformers has this kind of model itself: then what a checkpoint brings is not used.
-
-    Many do bring code, from before their kind was known. (AutoConfig, 5.x: local code goes first unless it is told to
-    trust; vLLM refuses what it cannot load without, so a wrong yes here runs nothing.)
-    """
-    tool, name = engine.toolchain, model_type.replace("-", "_")
-    places = tool.site_packages if tool is not None and name.isidentifier() else ()
-    return any(os.path.isdir(os.path.join(place, "transformers", "models", name)) for place in places)
 
 
 def parsers(prepared: Prepared) -> Iterator[Finding]:
@@ -284,7 +267,7 @@ MACHINE: tuple[Callable[[Prepared], Iterator[Finding]], ...] = (
     model,
     memory,
 )
-TOOLS: tuple[Callable[[Prepared], Iterator[Finding]], ...] = (versions, parsers)
+TOOLS: tuple[Callable[[Prepared], Iterator[Finding]], ...] = (versions, parsers, code.here)
 
 
 def run(

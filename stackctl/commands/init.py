@@ -66,7 +66,7 @@ engines:
     model: {json.dumps(model)}
     # {_plain(about)}
     # max_model_len: 65536     # else the largest window that fits, with room for subagents
-    # trust_remote_code: true  # only where a model needs its own code, and you trust it
+    # trust_remote_code: true  # only where a model needs its own code, and you trust whatever comes
     # args: {{kv-cache-dtype: fp8}}  # any flag of vLLM, without its dashes
     # url: http://BOX:8000     # in place of `model`: an engine that already runs elsewhere
 gateway:

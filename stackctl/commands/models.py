@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from stackctl import fetch, host, output, sizes
+from stackctl import chat_templates, fetch, host, output, planning, sizes
 from stackctl.catalog import families, models
 from stackctl.errors import ConfigError
 from stackctl.hub.cache import cache_dir
@@ -77,7 +77,7 @@ def show(name: str) -> Outcome:
         ("gated", "yes: accept its terms on its page, then set HF_TOKEN" if model.gated else "no"),
         ("tool parser", f"{family.tool} ({family.source})" if family and family.tool else "none known"),
         ("reasoning parser", (family.reasoning or "none needed") if family else "none known"),
-        ("own code", "asks for trust_remote_code" if family and family.needs_remote_code else "no"),
+        ("own code", "asks before it is run (stackctl trust --code)" if family and family.needs_remote_code else "no"),
         ("sizes from", model.arch_source or f"none: {model.no_arch}"),
     ]
     if family and (family.warn or family.notes):
@@ -129,6 +129,13 @@ def pull(name: str, *, revision: str | None) -> Outcome:
         revision=revision,
         on_progress=lambda at: output.meter("model", at.text, time.monotonic() - began),
     )
+    family = planning.family_of(name, revision)
+    if family is not None and family.chat_template:  # so that `up` needs no network any more
+        chat_templates.ensure(
+            family.chat_template,
+            "NAME",
+            on_progress=lambda text: output.step("model", text, time.monotonic() - began),
+        )
     return Outcome(lines=[f"stackctl: {name} is at {path}"], data={"id": name, "path": path})
 
 

@@ -10,11 +10,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from stackctl import (
+    chat_templates,
     fetch,
     keys,
     keys_file,
     names,
     output,
+    own_code,
     planning,
     remote,
     render,
@@ -24,8 +26,9 @@ from stackctl import (
     starting,
     toolchain,
 )
-from stackctl.checks import preflight
+from stackctl.checks import code, preflight
 from stackctl.clients import claude
+from stackctl.commands import trust
 from stackctl.config import EMBEDDED, Flags
 from stackctl.errors import InterruptedByUser, PreflightError, StackError
 from stackctl.model import ServiceKind, Status
@@ -88,23 +91,30 @@ def _made_ready(prepared: Prepared, flags: Flags, *, yes: bool) -> Prepared:
     prepared = _proposed(prepared, flags, yes=yes)
     _greet(prepared)
     render.render(prepared.plan)  # a spoiled template is found now, and not after a download
+    prepared = trust.asked(prepared, yes=yes)
     fail_on(preflight.run(prepared))
     prepared = _installed(prepared, yes=yes)
+    fail_on(trust.before_download(prepared, yes=yes))
     fetch_models(prepared)
     return _measured(prepared)
 
 
 def _measured(prepared: Prepared) -> Prepared:
-    """A model that the catalogue does not have is planned again, now that its files say how large it is."""
-    unknown = {
-        each.name
-        for each in prepared.plan.managed
-        if each.model != EMBEDDED and each.fit is None and not prepared.loaded.engines[each.name].command
-    }
-    if not unknown:
+    """Plan again what the files of the models decide, now that they are here: sizes, and code that was agreed to."""
+    loaded = prepared.loaded
+    fetched = [
+        each for each in prepared.plan.managed if each.model != EMBEDDED and not loaded.engines[each.name].command
+    ]
+    unknown = {each.name for each in fetched if each.fit is None}
+    agreed = any(
+        own_code.agreed(each.model, loaded.engines[each.name].revision)
+        for each in fetched
+        if "--trust-remote-code" not in each.argv
+    )
+    if not unknown and not agreed:
         return prepared
     again = planning.decide(prepared.loaded, prepared.host)
-    if all(each.fit is None for each in again.plan.engines if each.name in unknown):
+    if not agreed and all(each.fit is None for each in again.plan.engines if each.name in unknown):
         return prepared
     fail_on(preflight.run(again))
     for each in again.plan.notes:
@@ -216,7 +226,7 @@ def _installed(prepared: Prepared, *, yes: bool) -> Prepared:
         raise InterruptedByUser(signal.SIGINT)
     for tool in missing:
         toolchain.install(tool, on_progress=_progress("engine" if tool.kind is ServiceKind.ENGINE else "gateway"))
-    prepared = planning.decide(prepared.loaded, prepared.host)
+    prepared = trust.asked(planning.decide(prepared.loaded, prepared.host), yes=yes)
     fail_on(preflight.run(prepared, preflight.TOOLS))
     return prepared
 
@@ -230,6 +240,8 @@ def _progress(who: str) -> Callable[[str], None]:
 def fetch_models(prepared: Prepared) -> None:
     """Have the models on disk before anything starts: the engines themselves run offline."""
     for engine in prepared.plan.managed:
+        if engine.chat_template:
+            chat_templates.ensure(engine.chat_template, engine.name, on_progress=_progress("model"))
         if not prepared.loaded.engines[engine.name].command:
             _fetch_model(prepared, engine)
 
@@ -247,7 +259,7 @@ def _fetch_model(prepared: Prepared, engine: EnginePlan) -> None:
             on_progress=lambda at: output.meter("model", at.text, time.monotonic() - began),
         )
         progress(f"{engine.model} is on disk")
-        fail_on(preflight.on_disk(prepared, engine, directory))
+        fail_on([*preflight.on_disk(prepared, engine, directory), *code.in_files(prepared, engine, directory)])
 
 
 def fail_on(found: Iterable[Finding]) -> None:

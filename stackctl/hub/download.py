@@ -48,6 +48,31 @@ def model(model_id: str, *, revision: str | None, on_progress: Callable[[Progres
         raise failures.explain(error, model_id, revision, endpoint()) from error
 
 
+def head(model_id: str, *, revision: str | None) -> str:
+    """Have the small files of a model that say what it is (config.json) and what it would run; return their directory.
+
+    Raises as `model` does.
+    """
+    from huggingface_hub import HfApi
+
+    try:
+        api = HfApi(endpoint=endpoint())
+        commit = str(api.model_info(model_id, revision=revision, timeout=_LOOKUP).sha)
+        fetched.note(model_id)
+        return str(
+            api.snapshot_download(
+                model_id,
+                revision=commit,  # by its commit: no branch is named, so it does not count as downloaded
+                cache_dir=cache_dir(),
+                allow_patterns=["config.json", "*.py"],
+                tqdm_class=_bar(Meter(0)),
+                etag_timeout=_LOOKUP,
+            )
+        )
+    except Exception as error:
+        raise failures.explain(error, model_id, revision, endpoint()) from error
+
+
 def _fetch(model_id: str, revision: str | None, on_progress: Callable[[Progress], None]) -> str:
     from huggingface_hub import HfApi
 

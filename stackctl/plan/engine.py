@@ -95,6 +95,7 @@ def _managed(given: EngineInputs, facts: list[Fact], notes: list[str], *, direct
         reasoning_parser=flags.get("reasoning-parser"),
         fit=fitted,
         vision=False if model == EMBEDDED else given.size.vision if given.size else None,
+        chat_template=vllm.chat_template(given) if "chat-template" in flags else "",
         host=given.host,
     )
 

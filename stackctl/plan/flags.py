@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
-from stackctl.catalog import families
+from stackctl.catalog import registries
 from stackctl.config import EMBEDDED
 from stackctl.errors import ConfigError
 from stackctl.host import GIB
@@ -109,6 +110,11 @@ def derive(given: EngineInputs, notes: list[str], fit: Fit | None = None) -> Der
         flags["trust-remote-code"] = (True, *given.loaded.origin(f"{path}.trust_remote_code"))
     if engine.revision:
         flags["revision"] = (engine.revision, *given.loaded.origin(f"{path}.revision"))
+    if given.code and not engine.trust_remote_code:
+        agreed = ("file", f"trusted.json: its code was agreed to, at {given.code[:12]}")
+        flags["trust-remote-code"] = (True, *agreed)
+        if given.model_path is None:
+            flags |= {"revision": (given.code, *agreed), "code-revision": (given.code, *agreed)}
     return flags
 
 
@@ -156,7 +162,7 @@ def _family(given: EngineInputs, notes: list[str]) -> Derived:
     engine, family = given.config, given.family
     version = given.tool.version if given.tool else ""
     flags: Derived = {}
-    parser = families.parser_for(version, family.tool) if family and family.tool else None
+    parser = registries.parser_for(version, family.tool) if family and family.tool else None
     if parser is not None or "tool-call-parser" in engine.args:
         flags["enable-auto-tool-choice"] = (True, "default", TOOLS)
     if family is None or parser is None:
@@ -167,7 +173,7 @@ def _family(given: EngineInputs, notes: list[str]) -> Derived:
             )
         return flags
     flags["tool-call-parser"] = (parser, "catalogue", family.source)
-    reasoning = families.parser_for(version, family.reasoning, kind="reasoning") if family.reasoning else None
+    reasoning = registries.parser_for(version, family.reasoning, kind="reasoning") if family.reasoning else None
     if reasoning is not None:
         flags["reasoning-parser"] = (reasoning, "catalogue", family.source)
     flags |= {name: (value, "catalogue", family.source) for name, value in family.flags.items()}
@@ -177,17 +183,22 @@ def _family(given: EngineInputs, notes: list[str]) -> Derived:
         notes.append(
             f"{engine.model} is not known by name: its tool parser ({parser}) was guessed from its chat template"
         )
-    if family.chat_template and "chat-template" not in engine.args:
+    if template := chat_template(given):
+        where = os.path.join(given.templates_dir, os.path.basename(template))
+        flags["chat-template"] = (where, "catalogue", f"{template} of vLLM's source ({family.source})")
+    if family.needs_remote_code and not (engine.trust_remote_code or given.code):
         notes.append(
-            f"{engine.model}: vLLM's documentation uses the chat template {family.chat_template}, which is in vLLM's "
-            "repository and not in its package; if tool calls come as prose, fetch it and name it "
-            f"({given.path}.args: {{chat-template: FILE}})"
-        )
-    if family.needs_remote_code and not engine.trust_remote_code:
-        notes.append(
-            f"{engine.model} may need its own code: if you trust it, set trust_remote_code: true (it is never set for you)"
+            f"{engine.model} may need code of its own: `up` asks before any is run (or: stackctl trust --code {engine.model})"
         )
     return flags
+
+
+def chat_template(given: EngineInputs) -> str:
+    """The chat template of vLLM's source that the model is served with, as the catalogue names it; empty for its own."""
+    family, engine = given.family, given.config
+    if family is None or engine.model == EMBEDDED or "chat-template" in engine.args:
+        return ""
+    return family.chat_template or ""
 
 
 def _memory_share(host: Host, *, embedded: bool) -> tuple[float, str, str] | None:

@@ -39,7 +39,8 @@ class EngineInputs:
     `host` is the machine, or the part of it that this engine may use where several share it (`shared`). `port` is the one
     to listen on. `tool` is None where nothing of it is needed (`command:`, `url:`). `model_path` is the directory of a
     model on disk (of the embedded one, where it stands or will stand), None for one from the hub. `size` is None for a
-    model that is neither in the catalogue nor on this machine.
+    model that is neither in the catalogue nor on this machine. `templates_dir` is where vLLM's chat templates stand or
+    will stand; `code` the revision of the model whose own code the user agreed to run, empty where they did not.
     """
 
     loaded: Loaded
@@ -51,6 +52,8 @@ class EngineInputs:
     family: Family | None = None
     remote: RemoteFacts | None = None
     size: Size | None = None
+    templates_dir: str = ""
+    code: str = ""
     shared: bool = False
 
     @property
@@ -94,7 +97,8 @@ class EnginePlan:
     """The engine as it will run (`argv`) or as it was found (`argv` empty). `window` in tokens, None until it says.
 
     `service` is what it is called among the services, `key_variable` what the gateway finds its key under, and `host` the
-    part of the machine that it was planned for. `output_limit` is in tokens. `vision` says whether the model reads pictures; None where nobody has said so.
+    part of the machine that it was planned for. `output_limit` is in tokens. `vision` says whether the model reads pictures;
+    None where nobody has said so. `chat_template` is the file of vLLM's source that `argv` names, if any.
     """
 
     name: str
@@ -113,6 +117,7 @@ class EnginePlan:
     speaks_messages: bool = True
     fit: Fit | None = None
     vision: bool | None = None
+    chat_template: str = ""
     host: Host | None = None
 
     @property

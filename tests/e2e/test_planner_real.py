@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from stackctl import architecture, host, planning, sizes, vllm_flags
-from stackctl.catalog import families, models
+from stackctl import architecture, chat_templates, host, planning, sizes, vllm_flags
+from stackctl.catalog import families, models, registries
 from stackctl.config import EngineConfig, Loaded, StackConfig
 from stackctl.model import ServiceKind
 from stackctl.plan import fit as fitting
@@ -100,6 +100,9 @@ def test_vllms_own_parser_takes_every_argv_that_is_planned_and_refuses_a_wrong_o
 ) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setenv("STACKCTL_HOME", str(tmp_path / "home"))
+    for template in chat_templates.record().files:  # vLLM looks whether the file is there
+        with open(chat_templates.ensure(template, "main", on_progress=print), encoding="utf-8") as stream:
+            assert "tools" in stream.read(), template
     named: list[str] = []
     argvs: list[list[str]] = []
     fits = 0
@@ -122,6 +125,7 @@ def test_vllms_own_parser_takes_every_argv_that_is_planned_and_refuses_a_wrong_o
     answers = parsed(engine, [json.loads(argv) for argv in unique])
     wrong = {name: answer["error"] for name, answer in zip(unique.values(), answers, strict=True) if answer["error"]}
     assert wrong == {}
+    assert any("--chat-template" in argv for argv in argvs)
     assert fits > 150
     assert len(unique) > 200
 
@@ -136,12 +140,14 @@ def test_vllms_own_parser_takes_every_argv_that_is_planned_and_refuses_a_wrong_o
 def test_every_parser_that_a_plan_names_is_one_that_the_installed_vllm_has(engine: Toolchain) -> None:
     tools = vllm_flags.tool_parsers(engine.site_packages)
     reasoning = vllm_flags.reasoning_parsers(engine.site_packages)
+    recorded = registries.of_version(engine.version)
+    assert (tools, reasoning) == (frozenset(recorded.tool), frozenset(recorded.reasoning))
     assert tools
     assert reasoning
     for family in families.catalogue().families:
-        if family.tool and family.needs_plugin is None and families.parser_for(engine.version, family.tool):
-            assert families.parser_for(engine.version, family.tool) in tools
-        if family.reasoning and (name := families.parser_for(engine.version, family.reasoning, kind="reasoning")):
+        if family.tool and family.needs_plugin is None and registries.parser_for(engine.version, family.tool):
+            assert registries.parser_for(engine.version, family.tool) in tools
+        if family.reasoning and (name := registries.parser_for(engine.version, family.reasoning, kind="reasoning")):
             assert name in reasoning
 
 

@@ -86,4 +86,5 @@ def _engine(
         model_path="/models/embedded" if model == config.EMBEDDED else None,
         family=families.match(model) if engine.command is None else None,
         size=sizes.size_of(model) if engine.command is None else None,
+        templates_dir="/envs/chat-templates",
     )

@@ -44,18 +44,9 @@ def test_a_row_is_never_hidden_by_an_earlier_one() -> None:
     assert found == {id(row) for row in ALL}
 
 
-def test_every_parser_that_is_named_exists() -> None:
-    known = families.catalogue().parsers
-    for row in (*ALL, *TEMPLATES):
-        assert {row.tool, row.tool_alt} - {None} <= known["tool"], row.match
-        assert {row.reasoning, row.reasoning_alt} - {None} <= known["reasoning"], row.match
-    for name, other in families.catalogue().same.items():
-        assert {name, other} <= known["tool"]
-
-
 def test_no_flag_runs_code_of_the_repository() -> None:
     for row in (*ALL, *TEMPLATES):
-        words = " ".join((*row.flags, *map(str, row.flags.values()), *row.flags_optional)).lower()
+        words = " ".join((*row.flags, *map(str, row.flags.values()))).lower()
         assert "trust" not in words
         assert "plugin" not in words
         assert not any(flag.startswith("-") or " " in flag or "_" in flag for flag in row.flags), "vLLM's own spelling"
@@ -165,34 +156,6 @@ def test_every_template_row_can_be_reached() -> None:
     for row in TEMPLATES:
         assert row.markers
         assert families.from_template(" ".join(row.markers)) is row
-
-
-@pytest.mark.parametrize(
-    ("version", "name", "kind", "expected"),
-    [
-        ("0.33.0", "qwen3_xml", "tool", "qwen3_xml"),
-        ("0.32.0", "step5", "tool", None),
-        ("0.33.0", "step5", "tool", "step5"),
-        ("0.32.0", "muse", "reasoning", None),
-        ("0.32.0+cpu", "hermes", "tool", "hermes"),
-        ("0.33.0rc1", "beam", "tool", "beam"),
-        ("0.40", "beam", "tool", "beam"),
-        ("dev", "beam", "tool", "beam"),
-        ("0.33.0", "qwen3", "reasoning", "qwen3"),
-        ("0.33.0", "qwen3", "tool", None),
-        ("0.33.0", "qwen2_5_coder", "tool", None),
-    ],
-)
-def test_a_parser_is_known_by_version(version: str, name: str, kind: families.ParserKind, expected: str | None) -> None:
-    assert families.parser_for(version, name, kind=kind) == expected
-
-
-def test_what_is_installed_beats_the_table_and_the_other_name_of_a_class_is_found() -> None:
-    assert families.parser_for("0.33.0", "qwen3_coder", installed=frozenset({"qwen3_xml"})) == "qwen3_xml"
-    assert families.parser_for("0.33.0", "qwen3_xml", installed=frozenset({"qwen3_coder"})) == "qwen3_coder"
-    assert families.parser_for("0.33.0", "hermes", installed=frozenset({"qwen3_json"})) == "qwen3_json"
-    assert families.parser_for("0.33.0", "hermes", installed=frozenset({"mistral"})) is None
-    assert families.parser_for("0.1.0", "new_one", installed=frozenset({"new_one"})) == "new_one"
 
 
 def test_the_catalogue_loads_quickly() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stackctl.catalog import families, markup
+from stackctl.catalog import markup, registries
 from stackctl.checks import answers, live
 from stackctl.checks.live import chat, messages
 from stackctl.checks.live.events import Event
@@ -128,7 +128,7 @@ def test_the_servers_own_words_are_found(answer: Any, said: str) -> None:
 
 @pytest.mark.parametrize("kind", ["calls", "thinking"])
 def test_each_markup_is_found_and_its_parsers_exist(kind: markup.Kind) -> None:
-    parsers = families.known_parsers("0.33.0", "tool" if kind == "calls" else "reasoning")
+    parsers = registries.of_version("0.33.0").parsers("tool" if kind == "calls" else "reasoning").keys()
     rows: tuple[markup.Markup, ...] = getattr(markup.catalogue(), kind)
     for row in rows:
         assert markup.find(row.sample, kind) == row

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from stackctl.catalog import families, markup
+from stackctl.catalog import families, markup, registries
 from stackctl.checks.answers import finding
 from stackctl.checks.live import answering
 from stackctl.checks.live.reply import End, Reply
@@ -145,8 +145,7 @@ def _raw(peer: Peer, reply: Reply) -> Finding | None:
         return finding("behaviour.call-in-thinking", Status.FAIL, shown, **words)
     if not row.parsers:
         return finding("behaviour.json", Status.FAIL, shown, **words)
-    same = families.catalogue().same
-    if configured and same.get(configured, configured) in {same.get(each, each) for each in row.parsers}:
+    if configured and any(registries.same(configured, each) for each in row.parsers):
         return finding("behaviour.parser-missed", Status.FAIL, shown, **words)
     return finding("behaviour.markup", Status.FAIL, shown, **words)
 
