@@ -2,6 +2,7 @@
 # make test   sets everything up and passes every test;  make check: lint, types and unit tests only
 # make faults    breaks real stacks in a hundred ways, and holds `stackctl doctor` to what it must say of each
 # make drills / make reliability / make bench / make clients-doc / make lock / make clean
+# make troubleshooting-doc   writes docs/TROUBLESHOOTING.md anew, after a change of stackctl/catalog
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -61,6 +62,10 @@ bench: $(STAMP)
 
 examples: $(STAMP)
 	STACKCTL_HOME=$(CURDIR)/build/none $(BIN)/python -m tests.examples
+
+.PHONY: troubleshooting-doc
+troubleshooting-doc: $(STAMP)
+	$(BIN)/python -m tests.troubleshooting
 
 clients-doc: $(STAMP)
 	STACKCTL_WRITE_CLIENTS_DOC=1 $(BIN)/pytest -q tests/e2e/test_clients_launch.py

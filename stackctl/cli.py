@@ -180,6 +180,10 @@ def doctor(
     key_file: Annotated[
         str | None, typer.Option("--key-file", metavar="FILE", help="The key for --url (else your environment's).")
     ] = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option("--log", metavar="FILE", help="The log of a vLLM or LiteLLM made by hand; may be given twice."),
+    ] = None,
     static: Annotated[bool, typer.Option("--static", help="Send no request to anything.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 for a warning too.")] = False,
     fix: Annotated[
@@ -187,12 +191,18 @@ def doctor(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="With --fix: ask nothing.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also what each check proves.")] = False,
+    explain: Annotated[
+        str | None,
+        typer.Option("--explain", metavar="ID", help="Look at nothing: tell of a finding, or of a message you saw."),
+    ] = None,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Which part of the chain fails, why, how that is known, and what to type."""
     from stackctl.commands import doctor as command
 
+    if explain is not None:
+        _end(lambda: command.explain(explain), debug=debug, as_json=as_json)
     request = command.Request(
         _flags(config, name, model, None),
         url=url,
@@ -202,6 +212,7 @@ def doctor(
         verbose=verbose,
         fix=fix,
         yes=yes,
+        logs=tuple(log or ()),
     )
     _end(lambda: command.run(request), debug=debug, as_json=as_json)
 

@@ -20,6 +20,7 @@ from typing import Any
 from fastapi import Request
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.proxy._types import LitellmUserRoles, ProxyException, UserAPIKeyAuth
+from stackctl_requests import Recorder  # type: ignore[import-not-found]
 
 _Message = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
@@ -377,15 +378,16 @@ async def _answer(send: _Send, status: int, body: bytes, more: dict[str, str] | 
 
 
 def _stand_in_front(app: Any) -> None:
-    """Put the gate before `app`, once. LiteLLM imports this module while it starts: by then Starlette has built its
+    """Put the gate before `app`, once, and before that who notes what was asked. LiteLLM imports this module while it starts: by then Starlette has built its
     chain of middleware and refuses `add_middleware`; before that, `add_middleware` is the way.
     """
     if getattr(app.state, "stackctl_gate", False):
         return
     if app.middleware_stack is None:
         app.add_middleware(Gate)
+        app.add_middleware(Recorder)  # the last one added stands in front
     else:
-        app.middleware_stack = Gate(app.middleware_stack)
+        app.middleware_stack = Recorder(Gate(app.middleware_stack))
     app.state.stackctl_gate = True
 
 

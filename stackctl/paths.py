@@ -74,7 +74,19 @@ def models_file() -> str:
 class StackPaths:
     """The files of one stack, all below `root`."""
 
-    __slots__ = ("client_key", "engine_dir", "gateway_dir", "lock", "logs", "name", "ports", "root", "state", "tmp")
+    __slots__ = (
+        "client_key",
+        "engine_dir",
+        "gateway_dir",
+        "lock",
+        "logs",
+        "name",
+        "ports",
+        "requests",
+        "root",
+        "state",
+        "tmp",
+    )
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -84,6 +96,7 @@ class StackPaths:
         self.client_key = os.path.join(root, "client.key")
         self.ports = os.path.join(root, "ports.json")  # those that it had last, and the file it came from
         self.logs = os.path.join(root, "logs")
+        self.requests = os.path.join(self.logs, "requests.jsonl")  # what the gateway was asked: gateway_requests.py
         self.gateway_dir = os.path.join(root, "gateway")  # rendered files; the gateway's own working directory
         self.engine_dir = os.path.join(root, "engine")  # the engine's own empty working directory
         self.tmp = os.path.join(root, "tmp")  # TMPDIR of the services; removed by `down`

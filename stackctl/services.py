@@ -134,6 +134,7 @@ def _gateway(plan: Plan, paths: StackPaths, keys: Keys, tmp: str, environ: Mappi
     )
     env["STACKCTL_STATE"] = paths.state  # where the gate reads why an engine does not answer
     env["STACKCTL_ENGINES"] = json.dumps(_behind(plan))
+    env["STACKCTL_REQUESTS"] = paths.requests
     env["NO_PROXY"] = env["no_proxy"] = proxy.merged(environ)
     _own_programs_first(env, gateway.argv[0])
     return ProcessSpec(

@@ -79,7 +79,11 @@ def _no_token(target: Target, model: str, ends: float) -> str:
     """Why no token comes back for `model` until `ends` (of the monotonic clock); empty when one does."""
     timeout = max(1.0, ends - time.monotonic())
     body = {"model": model, "max_tokens": 1, "messages": [{"role": "user", "content": "Say hi."}]}
-    headers = {"Authorization": f"Bearer {target.client_key}", "anthropic-version": "2023-06-01"}
+    headers = {
+        "Authorization": f"Bearer {target.client_key}",
+        "anthropic-version": "2023-06-01",
+        "User-Agent": "stackctl",
+    }
     answer = probe.request(Probe(f"{target.client.url}/v1/messages", "POST", headers, body, timeout))
     return "" if answer.ok and _tokens(answer.body) > 0 else _said(answer.error, answer.body)
 

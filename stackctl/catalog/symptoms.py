@@ -105,7 +105,7 @@ def diagnose(service: str, text: str, *, engine: str = "NAME") -> Cause | None:
     `engines.NAME`.
     """
     service = ServiceKind(service)
-    text = _last_run(service, _clean(text))
+    text = last_run(service, clean(text))
     stopped = _first(service, table().stop, text)
     best: tuple[tuple[int, int, int], Failure, re.Match[str]] | None = None
     for index, (row, pattern) in enumerate(_failures(service)):
@@ -121,12 +121,12 @@ def diagnose(service: str, text: str, *, engine: str = "NAME") -> Cause | None:
     if best is None:
         return None
     _, row, found = best
-    values = _values(found)
-    sentence = _fill(row.cause, values).rstrip(".")
+    words = values(found)
+    sentence = fill(row.cause, words).rstrip(".")
     if row.rank == 2 and (error := last_error(text)):
         sentence = f"{sentence} ({error[:200]})"
-    remedy = _fill(row.remedy, values).replace("engines.NAME", f"engines.{engine}")
-    return Cause(row.id, sentence, remedy, _line_of(text, found.start()))
+    remedy = fill(row.remedy, words).replace("engines.NAME", f"engines.{engine}")
+    return Cause(row.id, sentence, remedy, line_of(text, found.start()))
 
 
 def diagnose_file(service: str, path: str, *, start: int = 0, engine: str = "NAME") -> Cause | None:
@@ -142,7 +142,7 @@ def last_error(text: str) -> str | None:
 
     It is what to show when `diagnose` knows nothing better.
     """
-    lines = [_PREFIX.sub("", line, count=1) for line in _clean(text).splitlines()]
+    lines = [_PREFIX.sub("", line, count=1) for line in clean(text).splitlines()]
     wrappers = [re.compile(row.pattern) for row in table().wrappers]
     for index in range(len(lines) - 1, -1, -1):
         found = _EXCEPTION.match(lines[index])
@@ -161,7 +161,7 @@ def phase(service: str, line: str) -> Phase | None:
     line = _COLOUR.sub("", line[:_LINE])
     for row, pattern in _phases(service):
         if found := pattern.search(line):
-            return Phase(row.id, _fill(row.text, _values(found)))
+            return Phase(row.id, fill(row.text, values(found)))
     return None
 
 
@@ -172,7 +172,7 @@ def listening_on(text: str) -> tuple[str, int] | None:
     and reduces one above 65535 (70000 was 4464) without a word.
     """
     found = None
-    for found in _LISTENING.finditer(_clean(text)):  # noqa: B007 - the last one counts
+    for found in _LISTENING.finditer(clean(text)):  # noqa: B007 - the last one counts
         pass
     return (found["host"].strip("[]"), int(found["port"])) if found else None
 
@@ -195,13 +195,14 @@ def tail(path: str, *, start: int = 0, size: int = TAIL) -> str:
         return stream.read(size).decode("utf-8", errors="replace")
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Without colours, carriage returns and the ends of endless lines."""
     text = _COLOUR.sub("", text[-TAIL:])
     return "\n".join(line[:_LINE] for line in re.split(r"\r\n|\r|\n", text))
 
 
-def _last_run(service: str, text: str) -> str:
+def last_run(service: str, text: str) -> str:
+    """The part of a cleaned log text that the last run of an engine or a gateway wrote."""
     begin = 0
     for row in table().begin:
         if row.service == service:
@@ -226,23 +227,25 @@ def _phases(service: str) -> tuple[tuple[PhaseRow, re.Pattern[str]], ...]:
     return tuple((row, re.compile(row.pattern)) for row in table().phases if row.service == service)
 
 
-def _values(found: re.Match[str]) -> dict[str, Any]:
+def values(found: re.Match[str]) -> dict[str, Any]:
     """The named groups; digits as numbers, so that a text can write them with commas."""
-    values: dict[str, Any] = {}
+    words: dict[str, Any] = {}
     for name, value in found.groupdict(default="").items():
-        values[name] = int(value) if value.isascii() and value.isdigit() else value.strip()
-    if "free" in values and "total" in values:
+        words[name] = int(value) if value.isascii() and value.isdigit() else value.strip()
+    if "free" in words and "total" in words:
         # The largest share that vLLM would have accepted, with 2% to spare for what comes and goes.
-        share = float(values["free"]) / max(float(values["total"]), 0.01)
-        values["fits"] = f"{max(0.05, int(share * 100) / 100 - 0.02):.2f}"
-    return values
+        share = float(words["free"]) / max(float(words["total"]), 0.01)
+        words["fits"] = f"{max(0.05, int(share * 100) / 100 - 0.02):.2f}"
+    return words
 
 
-def _fill(template: str, values: dict[str, Any]) -> str:
-    return template.format_map(values).strip()
+def fill(template: str, words: dict[str, Any]) -> str:
+    """A row's text with the words of its match."""
+    return template.format_map(words).strip()
 
 
-def _line_of(text: str, position: int) -> str:
+def line_of(text: str, position: int) -> str:
+    """The line that a position of a text lies in, at most 500 characters of it."""
     begin = text.rfind("\n", 0, position) + 1
     end = text.find("\n", position)
     return text[begin : end if end >= 0 else len(text)].strip()[:500]

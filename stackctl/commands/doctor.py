@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from stackctl.checks import facts as gathered
-from stackctl.checks import roster, runner, verdict
+from stackctl.checks import logs, roster, runner, verdict
 from stackctl.checks.check import Hop
 from stackctl.errors import FAILED, ConfigError
 from stackctl.model import Status
@@ -42,6 +42,7 @@ class Request:
     fix: bool = False
     yes: bool = False
     verbose: bool = False
+    logs: tuple[str, ...] = ()
 
 
 def run(request: Request) -> Outcome:
@@ -78,9 +79,22 @@ def examine(request: Request) -> tuple[Facts, tuple[Ran, ...]]:
     return facts, runner.run_all(roster.checks(facts), facts, budget=STATIC_BUDGET if facts.static else BUDGET)
 
 
+def explain(asked: str) -> Outcome:
+    """Tell of a finding by its id, or of what a message means. Raises ConfigError (2) for neither."""
+    from stackctl.checks import manual
+
+    topic = manual.find(asked)
+    data = {
+        name: getattr(topic, name)
+        for name in ("id", "hop", "symptom", "cause", "remedy", "fix", "line", "source", "anchor")
+    }
+    return Outcome(lines=manual.explain(topic), data=data)
+
+
 def _facts(request: Request) -> Facts:
     hand = request.flags.config if request.flags.config and _is_litellm(request.flags.config) else None
-    return gathered.gather(
+    given = logs.given(request.logs)
+    facts = gathered.gather(
         request.flags,
         url=_address(request.url),
         litellm_config=hand,
@@ -88,6 +102,7 @@ def _facts(request: Request) -> Facts:
         environ=os.environ,
         static=request.static,
     )
+    return replace(facts, logs={**facts.logs, **given})
 
 
 def _is_litellm(path: str) -> bool:

@@ -188,8 +188,8 @@ def test_down_leaves_nothing(running: Running) -> None:
     }
     assert left == {
         "client.key", "gateway/.rendered.json", "gateway/litellm_config.yaml", "gateway/stackctl_auth.py", "gateway/stackctl_blocks.py",
-        "gateway/stackctl_content.py", "lock",
-        "logs/engine.log", "logs/gateway.log", "logs/supervisor.log", "ports.json",
+        "gateway/stackctl_content.py", "gateway/stackctl_redact.py", "gateway/stackctl_requests.py", "lock",
+        "logs/engine.log", "logs/gateway.log", "logs/requests.jsonl", "logs/supervisor.log", "ports.json",
     }  # fmt: skip
     assert stackctl(running.home, "down").returncode == 4
     assert stackctl(running.home, "status").returncode == 4

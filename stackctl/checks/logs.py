@@ -1,0 +1,125 @@
+"""What the services' own logs say: why a start failed, past vLLM's wrapper, and what a running service warns of."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import re
+from typing import TYPE_CHECKING
+
+from stackctl.catalog import running, symptoms
+from stackctl.checks import answers
+from stackctl.checks.check import Check, Hop
+from stackctl.errors import ConfigError
+from stackctl.model import Finding, ServiceKind, State, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from stackctl.checks.facts import Facts
+    from stackctl.runstate import ServiceRecord
+
+_WELL = frozenset({State.READY, State.STOPPED, State.STOPPING})
+
+
+def name_of(row: str) -> str:
+    """The id of the finding that a row of symptoms.yaml or running.yaml becomes."""
+    return f"log.{row.replace('_', '-')}"
+
+
+def found(
+    row: str, hop: Hop, status: Status, cause: str, evidence: Sequence[str], remedy: str, *, blocks: bool = False
+) -> Finding:
+    """What a row means, as a finding."""
+    name = name_of(row)
+    return Finding(name, status, cause, tuple(evidence), remedy, hop, answers.anchor(name), blocks=blocks)
+
+
+def given(files: Iterable[str]) -> dict[str, str]:
+    """The ends of log files that somebody names (`--log`), by path. Raises ConfigError (2) for one that cannot be read."""
+    found = {}
+    for path in map(os.path.abspath, files):
+        try:
+            if not os.path.exists(path):
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            found[path] = symptoms.tail(os.path.realpath(path))
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ConfigError(f"--log {path} cannot be read: {reason}", remedy="name a log file of vLLM or LiteLLM") from error  # fmt: skip
+        if kind_of(path, found[path]) is None:
+            raise ConfigError(f"--log {path} is neither vLLM's nor LiteLLM's", remedy="name a log file of vLLM or LiteLLM")  # fmt: skip
+    return found
+
+
+def is_service(name: str) -> bool:
+    """Whether a log is that of a service of ours, and not a file that somebody named."""
+    return os.sep not in name and "." not in name
+
+
+def kind_of(name: str, text: str) -> ServiceKind | None:
+    """What kind of service a log is of: ours by its name (several engines have their own), a file's by what it says."""
+    if is_service(name):
+        return {"gateway": ServiceKind.GATEWAY, "supervisor": None}.get(name, ServiceKind.ENGINE)
+    if re.search(r"\bLiteLLM\b|\blitellm[. ]", text):
+        return ServiceKind.GATEWAY
+    return ServiceKind.ENGINE if re.search(r"\bvLLM\b|\bvllm\b|EngineCore|APIServer pid=", text) else None
+
+
+def service(kind: ServiceKind, facts: Facts) -> Iterator[Finding]:
+    """The log of each service of a kind: the true cause where it failed, else what it warns of."""
+    for name, text in facts.logs.items():
+        if kind_of(name, text) is kind:
+            yield from _one(kind, name, text, facts)
+
+
+def _one(kind: ServiceKind, name: str, text: str, facts: Facts) -> Iterator[Finding]:
+    hop = Hop.ENGINE if kind is ServiceKind.ENGINE else Hop.GATEWAY
+    one = name == "engine" or not is_service(name)
+    engine = name if not one else facts.prepared.plan.engine.name if facts.prepared is not None else "NAME"
+    record = next((each for each in facts.state.services if each.name == name), None) if facts.state else None
+    by_hand = not is_service(name)
+    cause = symptoms.diagnose(kind, text, engine=engine) if by_hand or _failed(record, facts) else None
+    if cause is not None:
+        line = (facts.clean(cause.line),)
+        when = "" if facts.running else "the last start failed: "
+        yield found(cause.id, hop, Status.FAIL, f"{when}{cause.sentence}", line, cause.remedy, blocks=True)
+    elif record is not None and record.state is State.FAILED:
+        last = symptoms.last_error(text) or record.detail
+        detail = facts.clean(record.detail or "no reason is known")
+        yield answers.finding(
+            f"{hop}.failed", Status.FAIL, (facts.clean(last),) if last else (), service=name, detail=detail
+        )
+    elif by_hand or (kind is ServiceKind.ENGINE and facts.running):  # our own gateway keeps a record (storms.py)
+        for each in running.noticed(kind.value, text, engine=engine):
+            times = "" if each.count == 1 else f" (seen {each.count} times)"
+            yield found(each.id, hop, Status.WARN, f"{each.cause}{times}", (facts.clean(each.line),), each.remedy)
+
+
+def _failed(record: ServiceRecord | None, facts: Facts) -> bool:
+    """Whether a service is in trouble. Of a stack that does not run, its last log says whether it was."""
+    if not facts.running:
+        return record is None or record.state not in {State.STOPPED, State.STOPPING}
+    return record is not None and record.state not in _WELL
+
+
+def moved(facts: Facts) -> Iterator[Finding]:
+    """LiteLLM listens on the port that it was given; with a taken one it takes another without a word."""
+    text = facts.logs.get("gateway")
+    record = next((each for each in facts.state.services if each.kind is ServiceKind.GATEWAY), None) if facts.state else None  # fmt: skip
+    listening = symptoms.listening_on(text) if text else None
+    if record is not None and facts.running and listening is not None and listening[1] != record.port:
+        yield answers.finding("gateway.moved", Status.FAIL, port=record.port, other=listening[1])
+
+
+CHECKS = (
+    Check(
+        "engine.log", Hop.ENGINE, "The engine's log names no cause of a failure, and nothing that slows or breaks agents.",
+        functools.partial(service, ServiceKind.ENGINE),
+    ),
+    Check(
+        "gateway.log", Hop.GATEWAY, "The gateway's log names no cause of a failure.",
+        functools.partial(service, ServiceKind.GATEWAY),
+    ),
+    Check("gateway.moved", Hop.GATEWAY, "The gateway listens on the port that it was given.", moved),
+)  # fmt: skip
