@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from tests.fakes import stack
+from tests.fakes.terminal import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,6 +88,29 @@ def test_engine_core_frozen(chain: Stack) -> None:
     begun = until(lambda: engine_of(chain)["state"] in {"restarting", "starting"}, 30, "it was noticed")
     healed(chain)
     print(f"drill 7: stopped: detected after {begun:.1f} s")
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_while_real_vllm_loads(tmp_path: Path, presses: int) -> None:
+    """Once: everything ends within the grace; twice: within two seconds. The test itself fails at three times that."""
+    file, home = tmp_path / "given.yaml", tmp_path / "state"
+    file.write_text(json.dumps(stack.real_config()))
+    terminal = Terminal(stack.argv("up", "--yes", "-c", file), stack.environment(home), tmp_path)
+    try:
+        terminal.read("loading weights", within=300)
+        began = time.monotonic()
+        terminal.type(b"\x03")
+        if presses == 2:
+            terminal.read("stopping", within=30)
+            began = time.monotonic()
+            terminal.type(b"\x03")
+        assert terminal.end(within=60) == 130
+        took = time.monotonic() - began
+    finally:
+        terminal.close()
+    assert stack.leftovers(home) == []
+    assert took < 3 * (15 if presses == 1 else 2)
+    print(f"drill 21: {'^C' * presses} while weights load: prompt back after {took:.1f} s, 0 left")
 
 
 def test_supervisor_killed(tmp_path: Path) -> None:

@@ -209,6 +209,7 @@ def test_an_address_in_the_request_is_never_connected_to(scripted: Stack, path: 
         assert len(seen) == 1, f"{answer.status}: {seen}"
 
 
+@pytest.mark.drill
 def test_a_web_page_gets_no_grant(scripted: Stack) -> None:
     evil = {"origin": "https://evil.example"}
     asked = {**evil, "access-control-request-method": "POST", "access-control-request-headers": "authorization"}
@@ -218,11 +219,14 @@ def test_a_web_page_gets_no_grant(scripted: Stack) -> None:
     for answer in answers:
         assert "access-control-allow-origin" not in answer.headers
         assert answer.headers.get("access-control-allow-credentials") != "true"
+    print("drill S7: Origin https://evil.example: refused without the key, no CORS grant with it")
 
 
+@pytest.mark.drill
 def test_a_foreign_host_name_opens_nothing_without_the_key(scripted: Stack) -> None:
     for path in ("/v1/models", "/key/info", "/ui"):
         assert scripted.ask(path, key=None, headers={"host": "evil.example"}).status == 401
+    print("drill S7: Host evil.example: 401 on 3 of 3 paths")
 
 
 def test_websockets_are_refused(scripted: Stack) -> None:

@@ -33,10 +33,12 @@ def test_the_kernel_counts_what_tries_to_leave() -> None:
 
 
 @pytest.mark.usefixtures("gateway_python")
+@pytest.mark.drill
 def test_litellm_before_the_scripted_engine_stays_on_loopback() -> None:
     found = offline.run("scripted", timeout=180)
     check(found["asked"])
     assert found["counted"] == NONE
+    print("drill S9: LiteLLM, every protocol: 0 attempts to leave loopback, counted by the kernel")
 
 
 @pytest.mark.timeout(600)

@@ -133,6 +133,7 @@ REFUSED = {
 }  # fmt: skip
 
 
+@pytest.mark.drill
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_template_that_litellm_refuses_is_named(tmp_path: Path, case: str) -> None:
     here, instead, says = REFUSED[case]
@@ -148,6 +149,8 @@ def test_a_template_that_litellm_refuses_is_named(tmp_path: Path, case: str) -> 
     assert says in cause
     assert str(own) in remedy
     assert "\x1b" not in cause
+    assert stack.leftovers(home) == []
+    print(f"drill 23: {case}: named, rolled back, 0 left")
 
 
 def test_an_engine_that_refuses_every_request_is_not_called_ready(tmp_path: Path) -> None:
