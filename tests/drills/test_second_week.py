@@ -206,7 +206,7 @@ def _other_version(home: Home, schema: int) -> subprocess.Popen[bytes]:
     for each in ("stackctl", "templates"):
         shutil.copytree(ROOT / each, other / each, ignore=shutil.ignore_patterns("__pycache__"))
     for name, old, new in (
-        ("runstate.py", "SCHEMA = 1\n", f"SCHEMA = {schema}\n"),
+        ("runstate/records.py", "SCHEMA = 1\n", f"SCHEMA = {schema}\n"),
         ("__init__.py", f'"{__version__}"', '"9.9.9"'),
     ):
         file = other / "stackctl" / name

@@ -22,7 +22,7 @@ def test_what_vllm_answers_without_the_key_stands_in_the_readme(real_stack: Stac
     open_ones = set()
     for path, methods in routes.items():
         for method in methods:
-            body = {} if method == "post" else None
+            body: dict[str, str] | None = {} if method == "post" else None
             answer = stack.ask(f"{real_stack.engine_url}{re.sub('{.*?}', 'x', path)}", body, method=method.upper())
             if answer.status not in _CLOSED:
                 open_ones.add(path)
