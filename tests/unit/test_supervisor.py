@@ -15,7 +15,8 @@ import pytest
 from stackctl import identity, process, runstate, survivors
 from stackctl.model import ClientFacts, Probe, ProcessSpec, ServiceKind, State
 from stackctl.paths import StackPaths
-from stackctl.supervisor import Supervisor, _gap, stop
+from stackctl.supervisor import Supervisor, stop
+from stackctl.supervisor.looks import gap
 from tests.drills.harness import Stack, engine, free_port, gateway, stacks, until
 
 if TYPE_CHECKING:
@@ -244,7 +245,7 @@ def test_a_guard_killed_before_its_first_word_leaves_no_service(
 
 
 @pytest.mark.parametrize(
-    ("ran", "passed", "gap"),
+    ("ran", "passed", "slept"),
     [
         pytest.param(1.0, 1.0, False, id="an ordinary second"),
         pytest.param(1.0, 1.2, False, id="a little drift"),
@@ -253,5 +254,5 @@ def test_a_guard_killed_before_its_first_word_leaves_no_service(
         pytest.param(60.0, 60.0, True, id="stopped by SIGSTOP, awake"),
     ],
 )
-def test_the_two_clocks_tell_a_suspend_from_an_ordinary_second(ran: float, passed: float, gap: bool) -> None:
-    assert _gap((100.0, 5_000.0), (100.0 + ran, 5_000.0 + passed)) is gap
+def test_the_two_clocks_tell_a_suspend_from_an_ordinary_second(ran: float, passed: float, slept: bool) -> None:
+    assert gap((100.0, 5_000.0), (100.0 + ran, 5_000.0 + passed)) is slept

@@ -18,17 +18,15 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from stackctl import (
     control,
     files,
     identity,
     logfile,
-    probe,
     process,
     runstate,
-    sockets,
     survivors,
     transitions,
     vitals,
@@ -36,35 +34,21 @@ from stackctl import (
 from stackctl.errors import StackError
 from stackctl.model import ClientFacts, ServiceKind, State
 from stackctl.runstate import ServiceRecord, StackState
-from stackctl.stopping import StopReport, stop
+from stackctl.supervisor.events import AlreadyRunning, Ended, Event, Ready, ServiceChanged, Stopping, Tick
+from stackctl.supervisor.looks import Run, ask, clocks, fingerprint, gap, how_it_ended, look_at
 from stackctl.transitions import Answer, Do, RestartPolicy, Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from stackctl.model import Probe, ProcessSpec, Work
+    from stackctl.model import ProcessSpec
     from stackctl.paths import StackPaths
 
-__all__ = [
-    "AlreadyRunning",
-    "Ended",
-    "Event",
-    "Ready",
-    "RestartPolicy",
-    "ServiceChanged",
-    "StopReport",
-    "Stopping",
-    "Supervisor",
-    "Tick",
-    "stop",
-]
 
 _TICK_START = 0.2  # seconds between looks while something starts or stops
 _TICK_READY = 1.0
 _SAMPLE_START = 1.0
 _SAMPLE_READY = 10.0
-_FROZEN = 5.0  # a loop that comes back this many seconds late was itself stopped
-_SLEPT = 2.0  # seconds that the boot-time clock may run ahead of the monotonic one before we say the machine slept
 _HEAD_START = 2.0  # seconds that gateways get to end before engines are told: requests then end at the front door
 _STUCK = 15.0  # seconds after which a tree that will not die is given up: its guard goes on trying
 _VERIFY = 330.0  # seconds; the request inside has its own, shorter deadline
@@ -72,71 +56,6 @@ _TAIL = 20
 _LOST = 10.0  # seconds in which a lock file that was removed must have become ours again
 _TICK_FLOOD = 0.05  # seconds between looks while, and some time after, a log grew by a sixteenth of its cap between two
 _FLOOD_ENDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceChanged:
-    """A service has another state now; `detail` says why, in words."""
-
-    name: str
-    state: State
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """A real token has come through the stack."""
-
-    client: ClientFacts
-
-
-@dataclass(frozen=True, slots=True)
-class Stopping:
-    """The stack is going down, by a signal (None: by itself)."""
-
-    signum: int | None
-    immediate: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """Time has passed during start-up: a good moment to look at the logs."""
-
-    services: tuple[ServiceRecord, ...]
-
-
-Event: TypeAlias = ServiceChanged | Ready | Stopping | Tick
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a run ended.
-
-    `state` is STOPPED (asked to: `signum` says by what) or FAILED. For a failed start `service` is the one that
-    failed (None: the proof through the gateway did), with its `exit_code` or `signal`, its log, the last lines of
-    this start, and `reason`; `oom` says that the kernel killed for lack of memory. `stuck` are pids that would not die.
-    """
-
-    state: State
-    signum: int | None = None
-    reason: str = ""
-    service: str | None = None
-    exit_code: int | None = None
-    signal: int | None = None
-    log: str = ""
-    tail: tuple[str, ...] = ()
-    oom: bool = False
-    error: StackError | None = None
-    stuck: tuple[int, ...] = ()
-
-
-class AlreadyRunning(StackError):  # noqa: N818 - it is an answer, not an accident
-    """Another supervisor has this stack; `state` is what it says of itself, None while it has said nothing yet."""
-
-    def __init__(self, name: str, state: StackState | None) -> None:
-        by = f" (pid {state.supervisor.pid})" if state is not None and state.supervisor is not None else ""
-        super().__init__(f"the stack `{name}` already runs{by}", remedy="stackctl status")
-        self.state = state
 
 
 @dataclass(slots=True)
@@ -190,7 +109,7 @@ class Supervisor:
         policy = restart or RestartPolicy()
         now = time.time()
         self._runs = [
-            _Run(
+            Run(
                 spec,
                 Service(policy, spec.start_timeout, spec.start_cap, deep=spec.work is not None),
                 ServiceRecord(
@@ -265,7 +184,7 @@ class Supervisor:
     # --- the loop ---------------------------------------------------------------------------------------------------
 
     def _loop(self) -> Ended:
-        self._clocks = _clocks()
+        self._clocks = clocks()
         while True:
             self._hear_guards()  # before probing: who is dead is not asked
             self._hear_threads()
@@ -360,7 +279,7 @@ class Supervisor:
             self._state.state = worst
             self._dirty = True
 
-    def _feed(self, run: _Run, event: transitions.Event) -> None:
+    def _feed(self, run: Run, event: transitions.Event) -> None:
         """Hand an event to the table, and do what it says."""
         before = run.service
         run.service, todo = transitions.step(before, event, time.monotonic(), random.random())
@@ -384,12 +303,12 @@ class Supervisor:
             self._state.notice = notice
             self._dirty = True
 
-    def _why(self, run: _Run) -> str:
+    def _why(self, run: Run) -> str:
         """Why a service is as it is; what changed under it belongs to the cause of an end."""
         notice = self._state.notice if run.service.state in {State.RESTARTING, State.FAILED} else ""
         return "; ".join(filter(None, (run.service.why, notice)))
 
-    def _do(self, run: _Run, what: Do) -> None:
+    def _do(self, run: Run, what: Do) -> None:
         if what is Do.START:
             self._start(run)
         elif what is Do.PROBE:
@@ -398,10 +317,10 @@ class Supervisor:
             starting = run.service.state is State.STARTING
             asked = replace(run.spec.ready, timeout=timeout if starting else min(timeout, self._policy.probe_timeout))
             guard = run.child.guard.pid if run.child is not None else 0
-            self._in_thread("answer", run.spec.name, run.generation, lambda: _ask(run.spec, asked, guard, starting))
+            self._in_thread("answer", run.spec.name, run.generation, lambda: ask(run.spec, asked, guard, starting))
         elif what is Do.WORK and run.spec.work is not None:
             work, policy = run.spec.work, self._policy
-            self._in_thread("worked", run.spec.name, run.start, lambda: _look_at(run, work, policy))
+            self._in_thread("worked", run.spec.name, run.start, lambda: look_at(run, work, policy))
         elif run.child is not None:
             if what is Do.KILL:
                 run.killed_by_us = True
@@ -411,7 +330,7 @@ class Supervisor:
 
     # --- services ---------------------------------------------------------------------------------------------------
 
-    def _start(self, run: _Run) -> None:
+    def _start(self, run: Run) -> None:
         self._starts += 1
         run.mark = f"{self._run_id}-{self._starts}{runstate.mark_of(self._paths)}"
         run.members, run.before, run.sampled_at = [], None, float("-inf")
@@ -446,13 +365,13 @@ class Supervisor:
                 if said["event"] == "exited":
                     run.exit_code, run.signal = said["code"], said["signal"]
                     run.oom = self._was_out_of_memory(run)
-                    self._feed(run, transitions.Ended(_how(run)))
+                    self._feed(run, transitions.Ended(how_it_ended(run)))
                 elif said["event"] == "empty":
                     run.empty = True
                 elif said["event"] == "lost":
                     self._bury(run, run.child)
 
-    def _bury(self, run: _Run, child: process.Child) -> None:
+    def _bury(self, run: Run, child: process.Child) -> None:
         """The guard is gone; when it did not say that the tree is empty, what is left is ours to kill."""
         run.child = None
         child.close()
@@ -462,12 +381,12 @@ class Supervisor:
         self._feed(run, transitions.Gone())
         self._dirty = True
 
-    def _was_out_of_memory(self, run: _Run) -> bool:
+    def _was_out_of_memory(self, run: Run) -> bool:
         if run.killed_by_us or not run.ooms or (run.exit_code == 0):
             return False
         return vitals.oom_kills(os.getpid()) > run.ooms[0][1]
 
-    def _sample(self, run: _Run, now: float) -> None:
+    def _sample(self, run: Run, now: float) -> None:
         """Look at the tree: who belongs to it, and whether it works."""
         if run.child is None:
             return
@@ -616,7 +535,7 @@ class Supervisor:
             runstate.clear(self._paths)
             self._lock.sign(None)
 
-    def _autopsy(self, run: _Run) -> Ended:
+    def _autopsy(self, run: Run) -> Ended:
         return Ended(
             State.FAILED,
             reason=self._why(run),
@@ -632,8 +551,8 @@ class Supervisor:
 
     def _notice_sleep(self) -> None:
         """A suspended laptop, or a stopped supervisor, is no failure: what was measured across the gap is void."""
-        before, self._clocks = self._clocks, _clocks()
-        if _gap(before, self._clocks):
+        before, self._clocks = self._clocks, clocks()
+        if gap(before, self._clocks):
             for run in self._runs:
                 run.generation += 1
                 run.before = None
@@ -688,7 +607,7 @@ class Supervisor:
         now = time.monotonic()
         if not self._dirty and now - self._checked_at >= _TICK_READY:
             self._checked_at = now
-            self._dirty = _fingerprint(self._paths.state) != self._written
+            self._dirty = fingerprint(self._paths.state) != self._written
             if not self._lock.in_place() and not self._stopping:
                 self._found_again(now)
         if not self._dirty:
@@ -702,7 +621,7 @@ class Supervisor:
                 ) from error
             return  # a full disk stops no engine; tried again at the next look
         self._dirty = False
-        self._written = _fingerprint(self._paths.state)
+        self._written = fingerprint(self._paths.state)
 
     def _found_again(self, now: float) -> None:
         """Somebody removed our lock, or our whole directory: nobody could find, let alone stop, this stack any more."""
@@ -727,83 +646,3 @@ _BADNESS = [
     State.STOPPED,
     State.FAILED,
 ]
-
-
-def _clocks() -> tuple[float, float]:
-    """Return the monotonic clock, which stands still while the machine sleeps, and the one that does not."""
-    boot = time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
-    return time.monotonic(), boot
-
-
-def _gap(before: tuple[float, float], now: tuple[float, float]) -> bool:
-    """Say whether the machine slept between two looks at both clocks, or this process itself was stopped."""
-    ran, passed = now[0] - before[0], now[1] - before[1]
-    return ran > _FROZEN or passed - ran > _SLEPT
-
-
-def _fingerprint(path: str) -> tuple[int, int, int] | None:
-    try:
-        facts = os.lstat(path)
-    except OSError:
-        return None
-    return facts.st_ino, facts.st_mtime_ns, facts.st_size
-
-
-def _ask(spec: ProcessSpec, asked: Probe, guard: int, starting: bool) -> transitions.Answered:
-    """Probe a service; while it starts, also make sure that it is ours who answers."""
-    result = probe.request(asked)
-    if result.error == "connection refused":
-        return transitions.Answered(Answer.REFUSED, f"nothing listens on port {spec.port}")
-    if starting and guard:
-        tree = [each.pid for each in identity.descendants(guard, identity.table())]
-        if not sockets.belongs_to(spec.host, spec.port, tree):
-            who = sockets.holder(spec.host, spec.port)
-            if who is not None and who.pid not in tree:
-                return transitions.Answered(Answer.STRANGER, f"port {spec.port} is held by {who}, not by {spec.name}")
-            return transitions.Answered(Answer.REFUSED, f"nothing of {spec.name} listens on port {spec.port}")
-    if result.ok:
-        return transitions.Answered(Answer.OK)
-    if result.status >= 500:
-        return transitions.Answered(Answer.BROKEN, f"it answers {result.error}")
-    return transitions.Answered(Answer.SILENT, f"port {spec.port}: {result.error}")
-
-
-def _look_at(run: _Run, work: Work, policy: RestartPolicy) -> transitions.Worked:
-    """See whether a service works: its counters moved since last time, or else a tiny request is answered.
-
-    A service that nobody is connected to is let sleep: servers close idle connections after seconds.
-    """
-    before, last = _counters(work), run.counters
-    run.counters, now = before, time.monotonic()
-    if before is None or before != last:  # it moved; or it does not tell, and readiness has to do
-        run.asked_at = now
-        return transitions.Worked(hung=False)
-    rested = now - run.asked_at < policy.idle_every and run.service.work_failures == 0
-    if rested and sockets.connected(run.spec.port) is False:
-        return transitions.Worked(hung=False)
-    run.asked_at = now
-    result = probe.request(replace(work.request, timeout=policy.work_timeout))
-    run.counters = after = _counters(work)
-    if not result.timed_out or after != before:
-        return transitions.Worked(hung=False)
-    return transitions.Worked(hung=True, why="it takes requests but answers none and makes no progress")
-
-
-def _counters(work: Work) -> tuple[str, ...] | None:
-    """The lines of the metrics that show progress; None when they cannot be read."""
-    result = probe.request(replace(work.counters, timeout=min(work.counters.timeout, 3.0)))
-    if not result.ok:
-        return None
-    return (
-        tuple(each for each in result.body.decode(errors="replace").splitlines() if each.startswith(work.progress))
-        or None
-    )
-
-
-def _how(run: _Run) -> str:
-    """Say how a leader ended."""
-    if run.oom:
-        return "the kernel killed a process of it for lack of memory"
-    if run.signal is not None:
-        return f"it was killed by signal {run.signal} ({signal.strsignal(run.signal)})"
-    return f"it ended with exit code {run.exit_code}"

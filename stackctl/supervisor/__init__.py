@@ -1,0 +1,20 @@
+"""The supervisor of one stack: `loop` carries it out, `events` is what it tells, `looks` how it looks at services."""
+
+from stackctl.stopping import StopReport, stop
+from stackctl.supervisor.events import AlreadyRunning, Ended, Event, Ready, ServiceChanged, Stopping, Tick
+from stackctl.supervisor.loop import Supervisor
+from stackctl.transitions import RestartPolicy
+
+__all__ = [
+    "AlreadyRunning",
+    "Ended",
+    "Event",
+    "Ready",
+    "RestartPolicy",
+    "ServiceChanged",
+    "StopReport",
+    "Stopping",
+    "Supervisor",
+    "Tick",
+    "stop",
+]
