@@ -13,6 +13,10 @@ from stackctl.errors import ConfigError
 LIMIT = 256 * 1024  # bytes; the largest sensible stack.yaml is a few kilobytes
 
 
+class UntrustedError(ConfigError):
+    """A file of the working directory that nobody has trusted."""
+
+
 def content(path: str, *, named: bool) -> bytes:
     """Read a configuration file that may be used; the bytes that were checked are the bytes returned.
 
@@ -21,7 +25,7 @@ def content(path: str, *, named: bool) -> bytes:
     raw = _read(path)
     if named or path == os.path.join(paths.config_dir(), paths.LOCAL_FILE) or _digest(raw) in _trusted():
         return raw
-    raise ConfigError(
+    raise UntrustedError(
         f"{path} was found in the working directory and is not trusted: a stack.yaml can run programs and redirect prompts",
         remedy=f"read it, then type  stackctl trust  (or name it: -c {os.path.basename(path)})",
     )

@@ -11,7 +11,12 @@ if TYPE_CHECKING:
 
 TOOL = ("tool_parsers", "_TOOL_PARSERS_TO_REGISTER")  # the package below vllm, and the name of its registry
 REASONING = ("reasoning", "_REASONING_PARSERS_TO_REGISTER")
-_LARGEST = 1024 * 1024  # bytes; the real files have 8 KiB
+_LARGEST = 1024 * 1024  # bytes; the real files have 8 to 50 KiB
+# The tables of vllm/model_executor/models/registry.py (vLLM 0.12 to 0.33).
+_WRITE = ("_TEXT_GENERATION_MODELS", "_MULTIMODAL_MODELS", "_TRANSFORMERS_SUPPORTED_MODELS", "_TRANSFORMERS_BACKEND_MODELS")  # fmt: skip
+_JUDGE = (
+    "_EMBEDDING_MODELS", "_LATE_INTERACTION_MODELS", "_REWARD_MODELS", "_TOKEN_CLASSIFICATION_MODELS", "_SEQUENCE_CLASSIFICATION_MODELS",
+)  # fmt: skip
 
 
 def tool_parsers(site_packages: Sequence[str]) -> frozenset[str] | None:
@@ -22,6 +27,32 @@ def tool_parsers(site_packages: Sequence[str]) -> frozenset[str] | None:
 def reasoning_parsers(site_packages: Sequence[str]) -> frozenset[str] | None:
     """The values that `--reasoning-parser` takes; None when they cannot be read (no vLLM, or another layout)."""
     return _registered(site_packages, *REASONING)
+
+
+def architectures(site_packages: Sequence[str]) -> tuple[frozenset[str], frozenset[str]] | None:
+    """The kinds of model that write, and those that only embed or judge; None when they cannot be read."""
+    for directory in site_packages:
+        path = os.path.join(directory, "vllm", "model_executor", "models", "registry.py")
+        try:
+            with open(path, "rb") as stream:
+                tree = ast.parse(stream.read(_LARGEST))
+        except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+            continue
+        found = dict(map(_names, tree.body))
+        if found.get(_WRITE[0]):
+            empty: frozenset[str] = frozenset()
+            writes, judges = (empty.union(*(found.get(each, empty) for each in tables)) for tables in (_WRITE, _JUDGE))
+            return writes, judges
+    return None
+
+
+def _names(node: ast.stmt) -> tuple[str, frozenset[str]]:
+    """The name of a literal dictionary that a line assigns, and its keys; empty for any other line."""
+    if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(node.value, ast.Dict):
+        return "", frozenset()
+    target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+    keys = (key.value for key in node.value.keys if isinstance(key, ast.Constant) and isinstance(key.value, str))
+    return (target.id if isinstance(target, ast.Name) else ""), frozenset(keys)
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -58,7 +58,9 @@ def anchor(name: str) -> str:
     return name.replace(".", "-")
 
 
-def finding(name: str, status: Status, evidence: Iterable[str] = (), *, blocks: bool = True, **words: Any) -> Finding:
+def finding(
+    name: str, status: Status, evidence: Iterable[str] = (), /, *, blocks: bool = True, **words: Any
+) -> Finding:
     """The finding `name`, its texts filled with `words`. Raises KeyError for an id without a row or a word missing."""
     hop, row = table()[name]
     return Finding(
@@ -77,7 +79,8 @@ class _Quoted(dict[str, Any]):
         return shlex.quote(str(super().__getitem__(name)))
 
 
-def restated(found: Finding, name: str) -> Finding:
+def restated(found: Finding, name: str, **words: Any) -> Finding:
     """A finding of another step (the preflight's, a symptom's) as the doctor's `name`; its own texts stay."""
     hop, row = table()[name]
-    return dataclasses.replace(found, id=name, hop=hop, docs=anchor(name), fix=row.fix)
+    fix = row.fix if words or "{" not in row.fix else ""
+    return dataclasses.replace(found, id=name, hop=hop, docs=anchor(name), fix=fix.format_map(words))

@@ -177,18 +177,11 @@ class _Look:
         self._found["logs"] = _logs(paths, state if self._found["running"] else None)
 
     def _hand(self) -> None:
-        from stackctl.yamlfile import load_yaml
-
         path = os.path.abspath(self._found["hand_file"])
         try:
-            with open(path, "rb") as stream:
-                self._found["hand_config"] = load_yaml(path, stream.read(1 << 20))[0]
+            self._found["hand_config"] = found_lanes.read_litellm(path)
         except ConfigError as error:
             self._found["load_error"] = error
-        except OSError as error:
-            self._found["load_error"] = ConfigError(
-                f"cannot read {path}: {error.strerror}", remedy="name a file that you can read"
-            )
 
     def facts(self) -> Facts:
         """The facts, with the lanes that follow from them."""

@@ -2,23 +2,116 @@
 
 from __future__ import annotations
 
+import resource
+import socket
+import time
 from typing import TYPE_CHECKING
 
-from stackctl.checks import answers, preflight
+from stackctl import toolchain
+from stackctl.checks import answers, before, preflight
 from stackctl.checks.check import Check, Hop
+from stackctl.host import GIB
+from stackctl.model import ServiceKind, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from stackctl.checks.facts import Facts
     from stackctl.model import Finding
+    from stackctl.planning import Prepared
+
+_FILES = 1024  # open files: LiteLLM takes two for each stream, vLLM a few hundred at its start
+_ADDRESSES = 64 * GIB  # bytes of address space: CUDA reserves far more than it uses
+_PAST = 1735689600.0  # 1 January 2025: certificates of today are not valid before
+_AHEAD = 3600.0  # seconds that a recorded time may lie in the future
 
 
-def memory(facts: Facts) -> Iterator[Finding]:
-    """Enough memory is free; of a stack that runs, the model has it already."""
-    if facts.prepared is not None and not facts.running:
-        for each in preflight.run(facts.prepared, (preflight.memory,)):
-            yield answers.restated(each, "machine.memory")
+def _planned(
+    check: Callable[[Prepared], Iterator[Finding]], name: str, *, down: bool = False
+) -> Callable[[Facts], Iterator[Finding]]:
+    """A step of the preflight as a check; with `down` only for a stack that does not run."""
+
+    def run(facts: Facts) -> Iterator[Finding]:
+        if facts.prepared is not None and not (down and facts.running):
+            yield from before.step(check, facts.prepared, name)
+
+    return run
 
 
-CHECKS = (Check("machine.memory", Hop.MACHINE, "The model fits into the memory that is free.", memory),)
+def driver(facts: Facts) -> Iterator[Finding]:
+    """The NVIDIA driver is new enough for the vLLM that is, or would be, installed."""
+    prepared = facts.prepared
+    tools = [each.toolchain for each in prepared.plan.managed] if prepared is not None else []
+    tool = next((each for each in tools if each is not None), None)
+    if prepared is None or tool is None or facts.running or not (prepared.host.gpus or not tool.installed):
+        return
+    found = toolchain.requirements(ServiceKind.ENGINE, prepared.host.accelerator, prepared.host)
+    yield from before.bad(each for each in found if not tool.installed or each.id == "requirements.driver")
+
+
+def clock(facts: Facts) -> Iterator[Finding]:
+    """The clock is not in the past: else no certificate is valid, and logs lie."""
+    now = time.time()
+    seen = [each.since for each in facts.state.services] if facts.state is not None else []
+    latest = max(seen, default=0.0)
+    if now < _PAST or latest > now + _AHEAD:
+        told = time.strftime("%Y-%m-%d %H:%M", time.localtime(now))
+        yield answers.finding("machine.clock", Status.WARN, (f"now: {told}",), told=told)
+
+
+def limits(_facts: Facts) -> Iterator[Finding]:
+    """The shell's limits leave room for what vLLM and LiteLLM need."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]  # the hard one: both raise the soft one by themselves
+    if files != resource.RLIM_INFINITY and files < _FILES:
+        yield answers.finding(
+            "machine.limits", Status.WARN, (f"ulimit -Hn: {files}",), what=f"{files} open files", flag="-n 65536"
+        )
+    space = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if space != resource.RLIM_INFINITY and space < _ADDRESSES:
+        yield answers.finding(
+            "machine.limits", Status.FAIL, (f"ulimit -v: {space // 1024} KiB",),
+            what=f"{space / GIB:.1f} GiB of address space", flag="-v unlimited",
+        )  # fmt: skip
+
+
+def localhost(facts: Facts) -> Iterator[Finding]:
+    """`localhost` means 127.0.0.1 here: vLLM and LiteLLM listen on IPv4 only."""
+    found = _addresses("localhost")
+    if "127.0.0.1" in found:
+        return
+    used = [name for name, value in facts.environ.items() if "//localhost" in value and name.endswith("_URL")]
+    shown = ", ".join(found) or "nothing"
+    yield answers.finding(
+        "machine.localhost", Status.FAIL if used else Status.WARN, (f"localhost is {shown}", *used), shown=shown
+    )
+
+
+def _addresses(name: str) -> list[str]:
+    try:
+        rows = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return []
+    return list(dict.fromkeys(str(row[4][0]) for row in rows))
+
+
+CHECKS = (
+    Check("machine.gpu", Hop.MACHINE, "A GPU's driver that is installed answers.", _planned(preflight.gpu, "machine.gpu")),
+    Check("machine.driver", Hop.MACHINE, "This machine can run the build of vLLM that suits it.", driver),
+    Check(
+        "machine.memory", Hop.MACHINE, "The model fits into the memory that is free.",
+        _planned(preflight.memory, "machine.memory", down=True),
+    ),
+    Check(
+        "machine.state", Hop.MACHINE, "The state directory is ours alone and can be written.",
+        _planned(preflight.directories, "machine.state-directory"),
+    ),
+    Check("machine.disk", Hop.MACHINE, "Logs and state have room.", _planned(preflight.disk, "machine.disk")),
+    Check("machine.shm", Hop.MACHINE, "vLLM's queues have room in /dev/shm.", _planned(preflight.shared_memory, "machine.shm")),
+    Check(
+        "machine.ports", Hop.MACHINE, "The ports of a stack that does not run are free.",
+        _planned(preflight.ports, "machine.port-held", down=True),
+    ),
+    Check("machine.clock", Hop.MACHINE, "The clock is right enough for certificates.", clock),
+    Check("machine.limits", Hop.MACHINE, "The shell's limits leave room for the services.", limits),
+    Check("machine.localhost", Hop.MACHINE, "`localhost` is 127.0.0.1.", localhost),
+)  # fmt: skip

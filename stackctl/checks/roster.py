@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
-from stackctl.checks import dotenv, live, logs, machine, storms
+from stackctl.checks import (
+    clientside,
+    configuration,
+    dotenv,
+    handmade,
+    live,
+    logs,
+    machine,
+    modelfiles,
+    processes,
+    storms,
+    tools,
+)
 
 if TYPE_CHECKING:
     from stackctl.checks.check import Check
@@ -13,5 +26,16 @@ if TYPE_CHECKING:
 
 def checks(facts: Facts) -> tuple[Check, ...]:
     """The checks for what was found; live ones only where requests may be sent."""
-    found = (*machine.CHECKS, *logs.CHECKS, *live.checks(facts), *storms.CHECKS, *dotenv.CHECKS)
+    found = [*machine.CHECKS, *tools.CHECKS]
+    if facts.hand_file is not None:
+        found += handmade.CHECKS
+    if facts.own:
+        found += [*modelfiles.CHECKS, *configuration.CHECKS, *logs.CHECKS, *processes.CHECKS]
+    found += [*clientside.CHECKS, *map(_after_its_process, live.checks(facts)), *storms.CHECKS, *dotenv.CHECKS]
     return tuple(each for each in found if not (each.live and facts.static))
+
+
+def _after_its_process(check: Check) -> Check:
+    """A live check is only asked of a service whose processes are well: a dead one is blamed once."""
+    where = check.id.partition("@")[2].partition(":")[0]
+    return dataclasses.replace(check, needs=(*check.needs, f"{where}.process")) if where else check

@@ -1,0 +1,125 @@
+"""Checks of a stack's configuration: whether it can be used, and whether what runs is what it says."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from stackctl import names, render, rendered
+from stackctl.checks import answers
+from stackctl.checks.check import Check, Hop
+from stackctl.config import EMBEDDED
+from stackctl.errors import ConfigError, StackError
+from stackctl.model import Finding, Status
+from stackctl.trust import UntrustedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from stackctl.checks.facts import Facts
+
+AGENT_WINDOW = 16384  # tokens; Claude Code's first request alone has 8,000 to 25,000
+_PATIENCE = 60  # seconds
+
+
+def usable(facts: Facts) -> Iterator[Finding]:
+    """The configuration can be read and planned."""
+    error = facts.load_error
+    if isinstance(error, UntrustedError):
+        yield _said(error, "configuration.untrusted")
+    elif error is not None:
+        yield _said(error, "configuration.unusable")
+    elif facts.paths_error is not None:
+        yield _said(facts.paths_error, "configuration.unusable")
+    if facts.prepare_error is None or facts.loaded is None:
+        return
+    unset = [
+        (f"engines.{name}.api_key", each.api_key.removeprefix("env/"))
+        for name, each in facts.loaded.engines.items()
+        if each.api_key and not facts.environ.get(each.api_key.removeprefix("env/"))
+    ]
+    away = [each.url for each in facts.loaded.engines.values() if each.url is not None]
+    if unset:
+        where, variable = unset[0]
+        yield answers.finding("configuration.missing-variable", Status.FAIL, (where,), variable=variable, path=where)
+    elif away:
+        yield answers.finding("engine.unreachable", Status.FAIL, (facts.prepare_error.message,), url=away[0])
+    else:
+        yield _said(facts.prepare_error, "configuration.unusable")
+
+
+def _said(error: StackError, name: str) -> Finding:
+    return answers.restated(Finding(name, Status.FAIL, error.message, error.evidence, error.remedy), name)
+
+
+def files(facts: Facts) -> Iterator[Finding]:
+    """The gateway's files can be rendered, and nobody has changed the ones on disk by hand."""
+    if facts.prepared is None or facts.paths is None:
+        return
+    try:
+        wanted = render.render(facts.prepared.plan)
+    except ConfigError as error:
+        yield _said(error, "configuration.template")
+        return
+    edited = rendered.hand_edited(facts.paths.gateway_dir)
+    for name in edited:
+        path = os.path.join(facts.paths.gateway_dir, name)
+        yield answers.finding("configuration.hand-edited", Status.WARN, (path,), path=path, blocks=False)
+    if not facts.running or edited or _drifted(facts):
+        return
+    for each in wanted:
+        path = os.path.join(facts.paths.gateway_dir, each.name)
+        if not os.path.exists(path):
+            yield answers.finding("configuration.file-gone", Status.FAIL, (path,), path=path)
+
+
+def _drifted(facts: Facts) -> bool:
+    """Whether the running stack has another plan than the configuration has now."""
+    state, prepared = facts.state, facts.prepared
+    return (
+        facts.running
+        and state is not None
+        and prepared is not None
+        and bool(state.plan_digest)
+        and state.plan_digest != prepared.plan.digest
+    )
+
+
+def drift(facts: Facts) -> Iterator[Finding]:
+    """What runs is what the configuration says."""
+    if facts.running and facts.state is not None and facts.state.recovered:
+        yield answers.finding("configuration.plan-lost", Status.WARN, option=_option(facts))
+    elif _drifted(facts) and facts.state is not None and facts.prepared is not None:
+        source = facts.loaded.source if facts.loaded is not None and facts.loaded.source else "the configuration"
+        shown = (f"running: {facts.state.plan_digest}", f"{source}: {facts.prepared.plan.digest}")
+        yield answers.finding(
+            "configuration.drift", Status.WARN, shown, source=source, option=_option(facts), blocks=False
+        )
+
+
+def _option(facts: Facts) -> str:
+    return names.option(facts.paths.name) if facts.paths is not None else ""
+
+
+def sensible(facts: Facts) -> Iterator[Finding]:
+    """The window has room for an agent, and the gateway waits long enough."""
+    if facts.prepared is None or facts.loaded is None:
+        return
+    plan = facts.prepared.plan
+    for each in plan.engines:
+        if each.window is not None and each.window < AGENT_WINDOW and each.model != EMBEDDED:
+            yield answers.finding(
+                "configuration.window-small", Status.WARN, (f"max_model_len: {each.window}",),
+                window=f"{each.window:,}", engine=each.name, blocks=False,
+            )  # fmt: skip
+    if plan.gateway.request_timeout < _PATIENCE:
+        shown = f"gateway.request_timeout: {plan.gateway.request_timeout}"
+        yield answers.finding("configuration.timeout-short", Status.WARN, (shown,), shown=shown, blocks=False)
+
+
+CHECKS = (
+    Check("configuration.usable", Hop.CONFIG, "The configuration can be read and planned.", usable),
+    Check("configuration.files", Hop.CONFIG, "The gateway's files are as they were rendered.", files, ("configuration.usable",)),
+    Check("configuration.drift", Hop.CONFIG, "What runs is what the configuration says.", drift, ("configuration.usable",)),
+    Check("configuration.sensible", Hop.CONFIG, "Window and timeout suit an agent.", sensible, ("configuration.usable",)),
+)  # fmt: skip

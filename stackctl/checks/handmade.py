@@ -1,0 +1,255 @@
+"""Checks of a `litellm_config.yaml` that somebody wrote by hand: what makes Claude Code fail behind LiteLLM 1.106."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from stackctl.checks import answers
+from stackctl.checks.check import Check, Hop
+from stackctl.model import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from stackctl.checks.facts import Facts
+    from stackctl.model import Finding
+
+_SECTIONS = (
+    "model_list", "litellm_settings", "router_settings", "general_settings", "environment_variables", "guardrails",
+    "mcp_servers", "vector_store_registry", "include", "callback_settings", "credential_list", "search_tools",
+    "agent_list", "finetune_settings", "files_settings", "prompts", "policies", "policy_attachments", "pass_through_endpoints",
+)  # fmt: skip
+_PATIENCE = 300  # seconds that a local model may think before its first token
+_SECRET = re.compile(r"(?:api_key|master_key|password|token|secret)$", re.IGNORECASE)
+_SELF_HOSTED = ("hosted_vllm/", "openai/", "vllm/", "openai_like/", "litellm_proxy/")
+_HOSTS = ("api.anthropic.com", "api.openai.com")
+_REFERENCE = "os.environ/"
+
+
+def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = config.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _models(config: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
+    """(model_name, litellm_params, model_info) of each row that has a name."""
+    rows = config.get("model_list")
+    return [
+        (str(row.get("model_name")), _section(row, "litellm_params"), _section(row, "model_info"))
+        for row in (rows if isinstance(rows, list) else [])
+        if isinstance(row, dict) and row.get("model_name")
+    ]
+
+
+def _local(params: Mapping[str, Any]) -> bool:
+    """Whether a row is about a server of one's own, and not a provider's."""
+    return isinstance(params.get("api_base"), str) and urlsplit(params["api_base"]).hostname not in _HOSTS
+
+
+def readable(facts: Facts) -> Iterator[Finding]:
+    """The file can be read, and its sections are LiteLLM's."""
+    if facts.hand_config is None:
+        error = facts.load_error
+        said = error.message if error is not None else str(facts.hand_file)
+        yield answers.finding("configuration.unreadable", Status.FAIL, (said,), said=said)
+        return
+    for key in facts.hand_config:
+        near = difflib.get_close_matches(str(key), _SECTIONS, n=1, cutoff=0.75)
+        if key not in _SECTIONS and near:
+            yield answers.finding("configuration.unknown-section", Status.FAIL, (f"{key}:",), key=key, near=near[0])
+    if not _models(facts.hand_config):
+        yield answers.finding("configuration.no-models", Status.FAIL, (str(facts.hand_file),))
+
+
+def providers(facts: Facts) -> Iterator[Finding]:
+    """Each row's provider and address fit together, for Claude Code's `/v1/messages`."""
+    for name, params, info in _models(facts.hand_config or {}):
+        model, base = str(params.get("model", "")), params.get("api_base")
+        if not isinstance(base, str) or not _local(params):
+            continue
+        shown = (f"{name}: model: {model}, api_base: {base}",)
+        path = urlsplit(base).path.rstrip("/")
+        endpoints = info.get("supported_endpoints")
+        native = isinstance(endpoints, list) and "/v1/messages" in endpoints
+        if model.startswith("anthropic/") and path.endswith("/v1"):
+            yield answers.finding(
+                "configuration.base-with-v1", Status.FAIL, shown, name=name, base=base.rstrip("/").removesuffix("/v1")
+            )
+        if model.startswith(("hosted_vllm/", "openai/")) and path == "" and not native:
+            yield answers.finding("configuration.base-without-v1", Status.FAIL, shown, name=name, base=base.rstrip("/"))
+        if model.startswith("openai/") and not native:
+            yield answers.finding(
+                "configuration.openai-provider", Status.FAIL, shown, name=name, served=model.partition("/")[2]
+            )
+        elif "/" not in model:
+            yield answers.finding("configuration.no-provider", Status.FAIL, shown, name=name, model=model or "nothing")
+
+
+def parameters(facts: Facts) -> Iterator[Finding]:
+    """Parameters that the engine does not know are dropped."""
+    config = facts.hand_config or {}
+    dropped = _section(config, "litellm_settings").get("drop_params") is True
+    rows = [
+        name
+        for name, params, _ in _models(config)
+        if str(params.get("model", "")).startswith(_SELF_HOSTED) and params.get("drop_params") is not True
+    ]
+    if rows and not dropped:
+        yield answers.finding("configuration.drop-params", Status.FAIL, (f"rows: {', '.join(rows)}",))
+
+
+def master_key(facts: Facts) -> Iterator[Finding]:
+    """There is a master key, in the section that LiteLLM reads it from."""
+    config = facts.hand_config or {}
+    if "master_key" in _section(config, "litellm_settings"):
+        yield answers.finding("configuration.master-key-place", Status.FAIL, ("litellm_settings.master_key",))
+    elif "master_key" not in _section(config, "general_settings") and not facts.environ.get("LITELLM_MASTER_KEY"):
+        yield answers.finding("configuration.no-master-key", Status.FAIL, ("general_settings.master_key is not there",))
+
+
+def repeats(facts: Facts) -> Iterator[Finding]:
+    """LiteLLM hides no error: it neither repeats requests nor rests the only engine after one."""
+    config = facts.hand_config or {}
+    if not any(_local(params) for _, params, _ in _models(config)):
+        return
+    router, settings = _section(config, "router_settings"), _section(config, "litellm_settings")
+    tries = router.get("num_retries", settings.get("num_retries"))
+    if tries != 0:
+        shown = "not set (LiteLLM then repeats twice)" if tries is None else f"num_retries: {tries}"
+        yield answers.finding("configuration.retries", Status.WARN, (shown,), blocks=False)
+    rests = router.get("disable_cooldowns") is True or router.get("cooldown_time") == 0
+    if not rests:
+        yield answers.finding("configuration.cooldowns", Status.WARN, ("disable_cooldowns is not true",), blocks=False)
+
+
+def patience(facts: Facts) -> Iterator[Finding]:
+    """Requests may take as long as a local model thinks."""
+    config = facts.hand_config or {}
+    given = [
+        (f"{section}.{key}", _section(config, section).get(key))
+        for section, key in (
+            ("litellm_settings", "request_timeout"),
+            ("router_settings", "timeout"),
+            ("router_settings", "stream_timeout"),
+        )
+    ]
+    for name, params, _ in _models(config):
+        given += [(f"{name}: {key}", params.get(key)) for key in ("timeout", "stream_timeout")]
+    short = [f"{where}: {value}" for where, value in given if isinstance(value, int | float) and 0 < value < _PATIENCE]
+    if short:
+        yield answers.finding("configuration.timeout", Status.WARN, short, shown=short[0], blocks=False)
+
+
+def secrets(facts: Facts) -> Iterator[Finding]:
+    """Keys are references to the environment, and the variables are set."""
+    literal, missing = [], []
+    for path, value in _texts(facts.hand_config or {}):
+        if value.startswith(_REFERENCE):
+            if not facts.environ.get(value.removeprefix(_REFERENCE)):
+                missing.append((path, value.removeprefix(_REFERENCE)))
+        elif _SECRET.search(path) and len(value) >= 12:
+            literal.append(path)
+    own = _section(facts.hand_config or {}, "environment_variables")
+    for path, variable in missing:
+        if variable not in own:
+            yield answers.finding("configuration.missing-variable", Status.FAIL, (path,), variable=variable, path=path)
+    if literal:
+        yield answers.finding("configuration.literal-key", Status.WARN, literal, path=literal[0], blocks=False)
+
+
+def _texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield from _texts(each, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list):
+        for at, each in enumerate(value):
+            yield from _texts(each, f"{path}[{at}]")
+    elif isinstance(value, str):
+        yield path, value
+
+
+def names(facts: Facts) -> Iterator[Finding]:
+    """Claude Code can find a model by name, aliases lead somewhere, and one name means one thing."""
+    config = facts.hand_config or {}
+    rows = _models(config)
+    known = [name for name, _, _ in rows]
+    aliases = _section(_section(config, "router_settings"), "model_group_alias")
+    every = [*known, *map(str, aliases)]
+    if rows and not any("claude" in name or "anthropic" in name or "*" in name for name in every):
+        yield answers.finding("configuration.undiscoverable", Status.WARN, every[:5], first=known[0], blocks=False)
+    for alias, target in aliases.items():
+        to = target.get("model") if isinstance(target, dict) else target
+        if to not in known and "*" not in known:
+            yield answers.finding(
+                "configuration.alias-target", Status.FAIL, (f"{alias}: {to}",), alias=alias, target=to
+            )
+    for name in sorted(set(known)):
+        served = {str(params.get("model", "")).partition("/")[2] for each, params, _ in rows if each == name}
+        if len(served) > 1:
+            yield answers.finding(
+                "configuration.two-meanings", Status.WARN, sorted(served), name=name, count=len(served), blocks=False
+            )
+
+
+def telemetry(facts: Facts) -> Iterator[Finding]:
+    """Prompts go to nobody: no callback sends them to a service that is not yours."""
+    settings = _section(facts.hand_config or {}, "litellm_settings")
+    sent = []
+    for key in ("callbacks", "success_callback", "failure_callback"):
+        given = settings.get(key)
+        sent += [str(each) for each in (given if isinstance(given, list) else [given]) if given]
+    away = [each for each in sent if each in _SERVICES]
+    if away:
+        yield answers.finding("configuration.callbacks", Status.WARN, away, service=away[0], blocks=False)
+
+
+_SERVICES = frozenset(
+    [
+        "langfuse",
+        "langsmith",
+        "helicone",
+        "lunary",
+        "athina",
+        "braintrust",
+        "galileo",
+        "sentry",
+        "posthog",
+        "datadog",
+        "langtrace",
+        "promptlayer",
+        "wandb",
+        "mlflow",
+        "deepeval",
+        "opik",
+        "humanloop",
+        "lago",
+        "greenscale",
+        "logfire",
+        "traceloop",
+        "arize",
+        "literalai",
+        "gcs_bucket",
+        "s3",
+        "s3_v2",
+    ]
+)
+
+
+def _check(name: str, proves: str, run: Any, *, reads: bool = True) -> Check:
+    return Check(f"configuration.{name}", Hop.CONFIG, proves, run, ("configuration.file",) if reads else ())
+
+
+CHECKS = (
+    _check("file", "The file is one of LiteLLM's.", readable, reads=False),
+    _check("providers", "Each model's provider and address fit together.", providers),
+    _check("parameters", "Unknown parameters are dropped.", parameters),
+    _check("master-key", "There is a master key where LiteLLM reads it.", master_key),
+    _check("repeats", "No retry and no cooldown hides an error.", repeats),
+    _check("patience", "Requests may take as long as a local model thinks.", patience),
+    _check("secrets", "Keys stand in the environment, and are set there.", secrets),
+    _check("names", "Model names are found, and mean one thing.", names),
+    _check("callbacks", "Prompts are sent to no other service.", telemetry),
+)

@@ -1,0 +1,251 @@
+"""Checks of the model's files, from their small JSON parts and the headers of the weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from stackctl import checkpoint, fetch, sizes, vllm_flags
+from stackctl.catalog import families
+from stackctl.checks import answers, before, preflight
+from stackctl.checks.check import Check, Hop
+from stackctl.config import EMBEDDED
+from stackctl.errors import PreflightError
+from stackctl.model import Finding, Status
+from stackctl.plan.hardware import devices
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from stackctl.checks.facts import Facts
+    from stackctl.config import EngineConfig
+    from stackctl.plan import EnginePlan
+
+_HEADER = 256 * 1024 * 1024  # bytes; safetensors allows 100 MB
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """A model that vLLM serves here. `directory` is None for one that is not on this machine."""
+
+    engine: EnginePlan
+    config: EngineConfig
+    directory: str | None
+
+    @property
+    def files(self) -> str | None:
+        """Its directory, where its files are to be judged: the embedded one is made by us, and known."""
+        return None if self.engine.model == EMBEDDED else self.directory
+
+
+def _models(facts: Facts) -> Iterator[_Model]:
+    """The models of ours; with `command:` or `url:` the files are not ours to judge."""
+    prepared = facts.prepared
+    for engine in prepared.plan.managed if prepared is not None else ():
+        config = prepared.loaded.engines[engine.name] if prepared is not None else None
+        if config is not None and not config.command:
+            yield _Model(engine, config, _directory(engine.model, config.revision))
+
+
+def _directory(model: str, revision: str | None) -> str | None:
+    if model == EMBEDDED:
+        path = fetch.embedded_dir()
+        return path if os.path.isdir(path) else None
+    if fetch.is_local(model):
+        return os.path.abspath(os.path.expanduser(model))
+    return sizes.directory(model, revision)
+
+
+def there(facts: Facts) -> Iterator[Finding]:
+    """The model is on this machine, with configuration, tokenizer and weights."""
+    for each in _models(facts):
+        if each.directory is None:
+            why = f"{each.engine.model} is not on this machine yet: `stackctl up` fetches it"
+            yield Finding("model.there", Status.SKIPPED, why, hop=Hop.MODEL)
+            continue
+        try:
+            fetch.check_local(each.directory)
+        except PreflightError as error:
+            yield before.refused(error, "model.incomplete")
+
+
+def shards(facts: Facts) -> Iterator[Finding]:
+    """Every weight file that the index names is there, and as long as its own header says."""
+    for each in _models(facts):
+        directory = each.directory
+        if directory is None:
+            continue
+        tensors = [name for name in sorted(os.listdir(directory)) if name.endswith(".safetensors")]
+        bad = [*_unlisted(directory)]
+        bad += [f"{name}: {why}" for name in tensors if (why := _cut(os.path.join(directory, name)))]
+        if bad:
+            yield answers.finding("model.damaged", Status.FAIL, bad[:5], files=len(bad), directory=directory)
+
+
+def _unlisted(directory: str) -> Iterator[str]:
+    """Files that the index of the weights names and that are not there."""
+    try:
+        with open(os.path.join(directory, "model.safetensors.index.json"), "rb") as stream:
+            named = json.loads(stream.read(checkpoint.LARGEST_CONFIG))["weight_map"]
+        files = sorted(set(named.values()))
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        yield "model.safetensors.index.json: not readable"
+        return
+    for name in files:
+        if not os.path.isfile(os.path.join(directory, str(name))):
+            yield f"{name}: missing"
+
+
+def _cut(path: str) -> str:
+    """Why a safetensors file is not whole; empty when it is (eight bytes of length, a JSON header, the tensors)."""
+    try:
+        with open(path, "rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            raw = stream.read(8)
+            if len(raw) < 8:
+                return f"{size} bytes long"
+            length = struct.unpack("<Q", raw)[0]
+            if length > min(_HEADER, size):
+                return "no safetensors header"
+            header = json.loads(stream.read(length))
+        ends = [each["data_offsets"][1] for name, each in header.items() if name != "__metadata__"]
+    except OSError as error:
+        return error.strerror or "not readable"
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        return "no safetensors header"
+    whole = 8 + length + max(ends, default=0)
+    return "" if size >= whole else f"{size:,} of {whole:,} bytes"
+
+
+def template(facts: Facts) -> Iterator[Finding]:
+    """The model has a chat template, and one that looks at tools."""
+    for each in _models(facts):
+        found = _read(each.files)
+        given = any(word.startswith("--chat-template") for word in each.engine.argv)
+        if found is None or given or found.mistral_format:
+            continue
+        model = each.engine.model
+        if found.chat_template is None:
+            yield answers.finding("model.template", Status.FAIL, (found.path,), model=model)
+        elif said := _spoilt(found.chat_template):
+            yield answers.finding("model.template-spoilt", Status.FAIL, (said,), model=model)
+        elif not found.template_takes_tools:
+            yield answers.finding("model.no-tools", Status.WARN, (found.path,), model=model, blocks=False)
+
+
+def _read(directory: str | None) -> checkpoint.Checkpoint | None:
+    """The checkpoint in a directory; None where there is none: `model.there` says it."""
+    try:
+        return checkpoint.read(directory) if directory is not None else None
+    except PreflightError:
+        return None
+
+
+def _spoilt(text: str) -> str:
+    """Why a chat template cannot be parsed; empty when it can. transformers' own tags count as known."""
+    import jinja2
+
+    try:
+        jinja2.Environment(extensions=["jinja2.ext.loopcontrols"], autoescape=True).parse(text)
+    except jinja2.TemplateSyntaxError as error:
+        return "" if "generation" in str(error.message) else f"line {error.lineno}: {error.message}"
+    return ""
+
+
+def fits_plan(facts: Facts) -> Iterator[Finding]:
+    """The files agree with the plan: the window, the weights, no code that nobody allowed."""
+    for each in _models(facts):
+        if facts.prepared is None or _read(each.files) is None:
+            continue
+        for found in preflight.on_disk(facts.prepared, each.engine, str(each.files)):
+            if found.status in {Status.FAIL, Status.WARN} and not (facts.running and found.id == "memory"):
+                yield before.named(found)
+
+
+def quantisation(facts: Facts) -> Iterator[Finding]:
+    """vLLM has kernels for this precision on the hardware that is here."""
+    for each in _models(facts):
+        if each.files is None or facts.host is None or "quantization" in each.config.args:
+            continue
+        size = sizes.of_files(each.engine.model, each.files)
+        here = devices(each.engine.host or facts.host, amd=each.config.python is not None)
+        if size is None or not here or any(device.runs(size.precision) for device in here):
+            continue
+        device = here[0].name or "this processor"
+        yield answers.finding(
+            "model.quantisation", Status.FAIL, (f"{each.files}/config.json: {size.precision}", device),
+            precision=size.precision, device=device, model=each.engine.model,
+        )  # fmt: skip
+
+
+def architecture(facts: Facts) -> Iterator[Finding]:
+    """The installed vLLM has this kind of model, and it is one that writes."""
+    for each in _models(facts):
+        found, tool = _read(each.files), each.engine.toolchain
+        if found is None or not found.architectures or tool is None or not tool.installed:
+            continue
+        known = vllm_flags.architectures(tool.site_packages)
+        if known is None or found.needs_remote_code:
+            continue
+        writes, judges = known
+        name = found.architectures[0]
+        if not writes.isdisjoint(found.architectures):
+            continue
+        if judges.isdisjoint(found.architectures) and _transformers_has(tool.site_packages, found.model_type, name):
+            continue  # vLLM runs it through transformers
+        other = "model.architecture" if judges.isdisjoint(found.architectures) else "model.not-generative"
+        yield answers.finding(
+            other,
+            Status.FAIL,
+            (f"architectures: {name}",),
+            architecture=name,
+            version=tool.version,
+            model=each.engine.model,
+        )
+
+
+def _transformers_has(places: tuple[str, ...], model_type: str, architecture: str) -> bool:
+    name = model_type.replace("-", "_")
+    writes = architecture.endswith(("ForCausalLM", "ForConditionalGeneration", "LMHeadModel"))
+    return (
+        writes
+        and name.isidentifier()
+        and any(os.path.isdir(os.path.join(each, "transformers", "models", name)) for each in places)
+    )
+
+
+def tool_parser(facts: Facts) -> Iterator[Finding]:
+    """The tool parser that is set is the one that reads this model's family."""
+    for each in _models(facts):
+        set_one = each.config.args.get("tool-call-parser")
+        if each.engine.model == EMBEDDED or not isinstance(set_one, str):
+            continue
+        family = families.match(each.engine.model)
+        if family is None and (found := _read(each.files)) is not None and found.chat_template:
+            family = families.from_template(found.chat_template)
+        if family is None or not family.tool:
+            continue
+        same = families.catalogue().same
+        right = {same.get(name, name) for name in (family.tool, family.tool_alt) if name}
+        if same.get(set_one, set_one) not in right:
+            status = Status.FAIL if family.confidence != "low" else Status.WARN
+            yield answers.finding(
+                "configuration.parser-other", status, (f"tool-call-parser: {set_one}", f"catalogue: {family.tool}"),
+                parser=set_one, right=family.tool, model=each.engine.model, engine=each.engine.name, blocks=False,
+            )  # fmt: skip
+
+
+CHECKS = (
+    Check("model.there", Hop.MODEL, "The model is here: configuration, tokenizer, weights.", there),
+    Check("model.shards", Hop.MODEL, "Every weight file is there and whole.", shards, ("model.there",)),
+    Check("model.template", Hop.MODEL, "The chat template is there and takes tools.", template, ("model.there",)),
+    Check("model.plan", Hop.MODEL, "The window and the weights are what the plan says.", fits_plan, ("model.there",)),
+    Check("model.precision", Hop.MODEL, "This hardware can compute the model's precision.", quantisation, ("model.there",)),
+    Check("model.kind", Hop.MODEL, "This vLLM has this kind of model, and it writes.", architecture, ("model.there",)),
+    Check("configuration.parser-family", Hop.CONFIG, "The tool parser that is set reads this family's format.", tool_parser),
+)  # fmt: skip
