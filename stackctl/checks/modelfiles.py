@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stackctl import checkpoint, fetch, sizes, vllm_flags
-from stackctl.catalog import families
+from stackctl.catalog import families, registries
 from stackctl.checks import answers, before, preflight
 from stackctl.checks.check import Check, Hop
 from stackctl.config import EMBEDDED
@@ -230,9 +230,7 @@ def tool_parser(facts: Facts) -> Iterator[Finding]:
             family = families.from_template(found.chat_template)
         if family is None or not family.tool:
             continue
-        same = families.catalogue().same
-        right = {same.get(name, name) for name in (family.tool, family.tool_alt) if name}
-        if same.get(set_one, set_one) not in right:
+        if not registries.same(set_one, family.tool):
             status = Status.FAIL if family.confidence != "low" else Status.WARN
             yield answers.finding(
                 "configuration.parser-other", status, (f"tool-call-parser: {set_one}", f"catalogue: {family.tool}"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import textwrap
 import time
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from stackctl.model import Status
 from stackctl.output import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from stackctl.checks.facts import Facts
     from stackctl.checks.runner import Ran
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 BUDGET = 20.0  # seconds for all checks
 STATIC_BUDGET = 2.0
 _LITELLM = re.compile(rb"^[\"']?model_list[\"']?\s*:", re.MULTILINE)
+_WIDTH = 110  # columns of the line of what is fine
+_INDENT = " " * 8
 _MARKS = {Status.OK: "ok", Status.WARN: "warn", Status.FAIL: "FAIL", Status.SKIPPED: "-"}
 
 
@@ -63,7 +66,7 @@ def run(request: Request) -> Outcome:
     said = verdict.sentence(findings, facts)
     return Outcome(
         code,
-        lines=[*_lines(ran, verbose=request.verbose), "", f"verdict: {said}"],
+        lines=[*_lines(ran, verbose=request.verbose), f"verdict: {said}"],
         data={
             "verdict": said,
             "findings": [_as_data(each) for each in findings],
@@ -140,26 +143,46 @@ def _key(path: str | None) -> str | None:
 
 
 def _lines(ran: Sequence[Ran], *, verbose: bool) -> list[str]:
-    """The report for people, hop by hop."""
+    """The report for people, hop by hop: what is fine on one line, what is not with all that is known of it."""
     lines: list[str] = []
     for hop in Hop:
         here = [each for each in ran if each.check.hop is hop]
         if here:
-            lines += ["", str(hop), *(line for each in here for line in _shown(each, verbose=verbose))]
-    return lines[1:]
-
-
-def _shown(ran: Ran, *, verbose: bool) -> list[str]:
-    lines = []
-    for each in ran.findings:
-        lines.append(f"  {_MARKS[each.status]:<5}{each.id}{f': {each.cause}' if each.cause else ''}")
-        if each.status in {Status.FAIL, Status.WARN}:
-            lines += [f"         | {line}" for line in each.evidence]
-            lines += [f"         try: {each.remedy}"] if each.remedy else []
-            lines += [f"         see: docs/TROUBLESHOOTING.md#{each.docs}"] if each.docs else []
-    if verbose:
-        lines.append(f"         {ran.check.proves} ({ran.seconds:.2f} s)")
+            lines += [str(hop), *(_all(here) if verbose else _brief(here)), ""]
     return lines
+
+
+def _all(ran: Sequence[Ran]) -> Iterator[str]:
+    for each in ran:
+        yield from (line for finding in each.findings for line in _shown(finding))
+        yield f"{_INDENT}{each.check.proves} ({each.seconds:.2f} s)"
+
+
+def _brief(ran: Sequence[Ran]) -> Iterator[str]:
+    """One line for all that is fine; a check that was left out because of another is not worth a line."""
+    fine = [each.check.id for each in ran if all(finding.status is Status.OK for finding in each.findings)]
+    yield from textwrap.wrap(
+        _words(fine), _WIDTH, initial_indent="  ok    ", subsequent_indent=_INDENT, break_on_hyphens=False
+    )
+    for each in ran:
+        for finding in each.findings:
+            if finding.status is not Status.OK and not finding.cause.startswith("needs "):
+                yield from _shown(finding)
+
+
+def _words(names: Sequence[str]) -> str:
+    """`tools@engine:main` and `engine.process` as `tools, process`; a probe of several lanes once."""
+    return ", ".join(dict.fromkeys(each.partition("@")[0].rpartition(".")[2] for each in names))
+
+
+def _shown(finding: Finding) -> Iterator[str]:
+    yield f"  {_MARKS[finding.status]:<6}{finding.id}{f': {finding.cause}' if finding.cause else ''}"
+    if finding.status in {Status.FAIL, Status.WARN}:
+        yield from (f"{_INDENT}| {line}" for line in finding.evidence)
+        if finding.remedy:
+            yield f"{_INDENT}try: {finding.remedy}"
+        if finding.docs:
+            yield f"{_INDENT}see: docs/TROUBLESHOOTING.md#{finding.docs}"
 
 
 def _as_data(each: Finding) -> dict[str, Any]:
