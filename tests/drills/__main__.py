@@ -34,9 +34,8 @@ def main() -> int:
         chosen.insert(0, "tests/e2e")
     code = pytest.main(["-q", "--no-header", *chosen, *sys.argv[1:]], plugins=[found])
     print(f"\n{table.text(found.rows)}")
-    if code == 0:
-        table.keep(found.rows)
-        print(f"\nnot run: {', '.join(table.missing(table.load())) or 'none'}; kept in {table.KEPT.name}")
+    table.keep(found.rows)
+    print(f"\nnot run: {', '.join(table.missing(table.load())) or 'none'}; kept in {table.KEPT.name}")
     return int(code)
 
 

@@ -89,6 +89,7 @@ class Api:
         self.began = time.monotonic()
         self.flooded = 0
         self.lines = self.refused = 0
+        self.eaten = b""
 
     def load(self) -> None:
         until = time.monotonic() + self.options.load
@@ -163,6 +164,9 @@ class Api:
             return 200, f"tokens_total {self.tokens}\nlog_lines {self.lines}\nlog_refused {self.refused}\n"
         if path == "/pids":
             return 200, " ".join([str(os.getpid()), *self.below])
+        if path == "/eat" and method == "POST":
+            self.eaten = b"x" * (600 << 20)
+            return 200, ""
         if path == "/work" and method == "POST" and not self.options.no_work:
             assert self.core.stdin is not None
             assert self.core.stdout is not None
