@@ -194,6 +194,9 @@ class Engine:
         self.turn = threading.Lock()
         self._prompts: list[list[str]] = []
         self.counters = dict.fromkeys(("prompt", "generated", "queries", "hits", "success", "running"), 0)
+        self.requests: dict[
+            tuple[str, str, str], int
+        ] = {}  # handler, method and status class of vLLM's http_requests_total
         self.answers_from = 0.0
 
     def record(self, entry: Json) -> None:
@@ -233,6 +236,13 @@ class Engine:
         if self.tree is not None:
             self.tree.step()
 
+    def answered(self, path: str, method: str, status: int) -> None:
+        """Count one answered request, as prometheus-fastapi-instrumentator does for vLLM."""
+        if path.startswith("/v1"):
+            key = path, method, f"{status // 100}xx"
+            with self._lock:
+                self.requests[key] = self.requests.get(key, 0) + 1
+
     def metrics(self) -> str:
         """Prometheus' text, with vLLM's names."""
         names = {
@@ -248,6 +258,11 @@ class Engine:
         for name, counter in names.items():
             bare, _, own = name.partition("{")
             rows.append(f"{bare}{{{label}{',' + own[:-1] if own else ''}}} {float(self.counters[counter])}")
+        with self._lock:
+            for (path, method, status), count in self.requests.items():
+                rows.append(
+                    f'http_requests_total{{handler="{path}",method="{method}",status="{status}"}} {float(count)}'
+                )
         return "\n".join(rows) + "\n"
 
 
@@ -305,6 +320,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self._guarded(self._post)
+
+    def send_response(self, code: int, message: str | None = None) -> None:
+        self.engine.answered(self.path.partition("?")[0], self.command, code)
+        super().send_response(code, message)
 
     def _guarded(self, act: Any) -> None:
         engine = self.engine
@@ -548,6 +567,7 @@ class Handler(BaseHTTPRequestHandler):
                     self._pause(block)
                 for _ in range(min(output, 8)):
                     step()
+                time.sleep(turn.get("pace", 0.0) * output)
                 self._json(200, _WHOLE[path](model, blocks, usage, cut))
             engine.count(generated=max(0, output - made), prompt=0 if made else len(request.tokens), success=1)
         except (BrokenPipeError, ConnectionResetError):

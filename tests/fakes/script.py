@@ -48,6 +48,13 @@ def flatten(value: Any) -> str:
     return ""
 
 
+def _without_billing(path: str, system: Any) -> Any:
+    """vLLM's own `/v1/messages` leaves Claude Code's billing header out of the prompt (entrypoints/anthropic/serving.py)."""
+    if not path.startswith("/v1/messages") or not isinstance(system, list):
+        return system
+    return [each for each in system if not str(each.get("text", "")).startswith("x-anthropic-billing-header")]
+
+
 class Request:
     """One request of any of the four protocols, as the script sees it."""
 
@@ -58,7 +65,7 @@ class Request:
         self.messages: list[Json] = given if isinstance(given, list) else [{"role": "user", "content": given}]
         tools = body.get("tools") or []
         self.tools = [each.get("name") or (each.get("function") or {}).get("name", "") for each in tools]
-        system = flatten(body.get("system") or body.get("instructions") or "")
+        system = flatten(_without_billing(path, body.get("system") or body.get("instructions") or ""))
         said = [f"{each.get('role', each.get('type'))}: {flatten(each.get('content', each))}" for each in self.messages]
         self.prompt = "\n".join([system, json.dumps(tools, sort_keys=True) if tools else "", *said, "assistant:"])
         self.tokens = tokens(self.prompt)

@@ -92,19 +92,22 @@ def _lane(facts: Facts, lane: Lane, ends: float, quiet: dict[str, Quiet], engine
     if last is None:
         return
     engine = None
+    billing = (
+        not facts.own and facts.environ.get("CLAUDE_CODE_ATTRIBUTION_HEADER") != "0"
+    )  # ours are told to leave it out
     lock = quiet.setdefault(last.url, Quiet())
     if lane.engine is not None:
         place = f"engine:{lane.engine.name}"
         engine = engines.get(lane.engine.url + lane.engine.model)
         if engine is None:
-            engine = engines[lane.engine.url + lane.engine.model] = Peer(lane.engine, ends, lock=lock)
+            engine = engines[lane.engine.url + lane.engine.model] = Peer(lane.engine, ends, lock=lock, billing=billing)
             yield from _peer(engine, None, place, "")
     if lane.gateway is None or (lane.engine is not None and lane.gateway.url == lane.engine.url):
         if engine is not None:  # clients talk to the engine itself
             engine.front = True
             yield from _front(facts, engine, f"engine:{engine.endpoint.name}")
         return
-    gateway = Peer(lane.gateway, ends, lock=lock)
+    gateway = Peer(lane.gateway, ends, lock=lock, billing=billing)
     behind = f"engine:{lane.engine.name}" if lane.engine is not None else ""
     place = f"gateway:{lane.route}"
     yield from _peer(gateway, engine, place, behind)

@@ -128,6 +128,8 @@ def refusal(peer: Peer, engine: Peer | None, reply: Reply) -> Iterator[Finding]:
         else:
             name = "gateway.wrong-path" if gateway else "engine.no-messages"
             yield finding(name, Status.FAIL, shown, **words(peer))
+    elif reply.status == 429:
+        yield finding(f"{peer.where}.crowded", Status.FAIL, shown, **said)
     elif _NO_TEMPLATE.search(reply.raw):
         yield finding("engine.no-template", Status.FAIL, shown, **said)
     else:

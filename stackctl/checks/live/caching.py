@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stackctl.checks.answers import finding
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from stackctl.model import Finding
 
 WORDS = 320  # of the prefix: several blocks of any engine's cache, and read in a second by a slow one
+_LEAST = 100  # tokens of turn two below which nothing can be said
 _ENOUGH = 0.5  # of the first turn's tokens that the second must find; blocks are whole, ends are not
 
 
@@ -26,24 +28,41 @@ def second_turn(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
     counted = engine or peer
     if metrics.read(counted) is None:
         return  # no counters, and no other proof
+    missed = _missed(peer, counted, billing=False)
+    if missed is not None:
+        yield finding(f"{peer.where}.prefix-cache", Status.WARN, missed.evidence, **missed.words(peer))
+    elif peer.billing and (missed := _missed(peer, counted, billing=True)) is not None:
+        yield finding(f"{peer.where}.billing-header", Status.WARN, missed.evidence, **missed.words(peer))
+
+
+@dataclass(frozen=True, slots=True)
+class _Missed:
+    """A second turn of `total` tokens, of which the cache had only `hits`."""
+
+    hits: float
+    total: float
+    evidence: tuple[str, ...]
+
+    def words(self, peer: Peer) -> dict[str, Any]:
+        return {**answering.words(peer), "hits": f"{self.hits:.0f}", "total": f"{self.total:.0f}"}
+
+
+def _missed(peer: Peer, counted: Peer, *, billing: bool) -> _Missed | None:
+    """Ask two turns; None when the second was found in the cache, or nothing can be said."""
     mark = uuid.uuid4().hex
-    turns = [_body(mark, index, billing=peer.where == "gateway") for index in (1, 2)]
+    turns = [_body(mark, index, billing=billing) for index in (1, 2)]
     first = peer.ask(turns[0]["messages"], max_tokens=1, system=turns[0]["system"])
     before = metrics.read(counted)
     second = peer.ask(turns[1]["messages"], max_tokens=1, system=turns[1]["system"])
     after = metrics.read(counted)
     if not (first.whole and second.whole) or before is None or after is None:
-        return  # the check of plain answers says what is wrong
+        return None  # the check of plain answers says what is wrong
     hits, total = after.get(metrics.HITS, 0.0) - before.get(metrics.HITS, 0.0), _prompt(second, before, after)
     hits = max(hits, second.usage.get("cache_read_input_tokens", 0))
-    if total < 100 or hits >= _ENOUGH * total:
-        return
+    if total < _LEAST or hits >= _ENOUGH * total:
+        return None
     said = f"turn two has {total:.0f} tokens, {hits:.0f} of them came from the cache"
-    words = {**answering.words(peer), "hits": f"{hits:.0f}", "total": f"{total:.0f}"}
-    if peer.where == "engine":
-        yield finding("engine.prefix-cache", Status.WARN, (said, *differing(peer, turns)), **words)
-    else:
-        yield finding("gateway.prefix-cache", Status.WARN, (said, *differing(counted, turns)), **words)
+    return _Missed(hits, total, (said, *differing(counted, turns)))
 
 
 def _prompt(reply: Reply, before: dict[str, float], after: dict[str, float]) -> float:

@@ -28,7 +28,7 @@ class Peer:
     """An endpoint, and what was learnt of it meanwhile.
 
     `chat_only` is set where it has no `/v1/messages`: it is then asked by chat completions. `front` says that
-    clients talk to it. `ends` is the moment
+    clients talk to it, `billing` that they put their billing header before the prompt. `ends` is the moment
     (monotonic) after which no question waits any longer.
     """
 
@@ -36,6 +36,7 @@ class Peer:
     ends: float
     chat_only: bool = False
     front: bool = False
+    billing: bool = False
     lock: Quiet = field(default_factory=Quiet)
     learnt: dict[str, Any] = field(default_factory=dict)
     _said: set[str] = field(default_factory=set)
@@ -47,6 +48,10 @@ class Peer:
             new = name not in self._said
             self._said.add(name)
             return new
+
+    def length(self, tokens: int) -> int:
+        """How many tokens to ask for: few of the embedded model, which rambles to the limit on a CPU."""
+        return min(tokens, 20) if self.endpoint.embedded else tokens
 
     @property
     def over(self) -> bool:
@@ -134,7 +139,7 @@ def exchange(
             reply.status = answer.status
             reply.headers = {name.lower(): value for name, value in answer.getheaders()}
             reply.headers_at = time.monotonic() - began
-            if answer.status == 200 and "event-stream" in reply.headers.get("content-type", ""):
+            if answer.status == 200 and reply.streamed:
                 reply.end = End.CUT
                 _read_stream(answer, stream(reply), reply, began, enough)
             else:

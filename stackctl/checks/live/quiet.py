@@ -25,7 +25,7 @@ class Quiet:
     def in_turn(self, ask: Callable[[], Reply], crowded: Callable[[Reply], bool]) -> Reply:
         """Ask; where a server has refused several questions at a time, one after the other from then on."""
         reply = None if self._crowded else ask()
-        for wait in (0.2, 0.4, 0.8):  # for those that are still being answered
+        for wait in (0.2, 0.4, 0.8, 1.6):  # for those that are still being answered
             if reply is not None and not crowded(reply):
                 return reply
             self._crowded = True

@@ -62,6 +62,11 @@ class Reply:
         return self.end is End.WHOLE and self.status == 200
 
     @property
+    def streamed(self) -> bool:
+        """It came as a stream of events."""
+        return "event-stream" in self.headers.get("content-type", "")
+
+    @property
     def refused(self) -> bool:
         """The server said no, in words or without."""
         return self.status >= 400

@@ -27,7 +27,7 @@ _FREED = 3.0  # seconds within which an engine notices that its reader has gone
 
 def to_the_end(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
     """A stream reaches its end however long it is silent between two words, and is not held back on the way."""
-    reply = peer.ask(ASKED, most=PATIENCE, max_tokens=64)
+    reply = peer.ask(ASKED, most=PATIENCE, max_tokens=peer.length(64))
     peer.learnt["stream"] = reply
     words = {**answering.words(peer), "gap": f"{max(reply.gap, reply.elapsed - _last(reply)):.1f}", "said": reply.said}
     behind = engine.learnt.get("stream") if engine is not None else None
@@ -44,7 +44,13 @@ def to_the_end(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
             yield finding(f"{peer.where}.error", Status.FAIL, shown, **words)
         else:
             yield finding(f"{peer.where}.cut", Status.FAIL, shown, **words)
-    elif reply.whole and reply.arrivals <= 2 and reply.usage.get("output_tokens", 0) > 40 and reply.elapsed > 0.3:
+    elif (
+        reply.whole
+        and reply.streamed
+        and reply.arrivals <= 2
+        and reply.usage.get("output_tokens", 0) > 40
+        and reply.elapsed > 0.3
+    ):
         yield finding(f"{peer.where}.buffers", Status.WARN, shown, **words)
 
 

@@ -20,7 +20,7 @@ _LONG = 32  # characters of which a model that works writes more than two differ
 
 def plain(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
     """A plain answer is made of words, stops, streams, and says how many tokens it took."""
-    reply = peer.ask("Write one short sentence about the sea.", max_tokens=48)
+    reply = peer.ask("Write one short sentence about the sea.", max_tokens=peer.length(48))
     if not reply.whole:
         return  # the other checks say why
     words, shown = answering.words(peer), (reply.shown(),)
@@ -30,7 +30,7 @@ def plain(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
         yield finding("behaviour.gibberish", Status.FAIL, shown, **words)
     elif token:
         yield finding("behaviour.end-token", Status.FAIL, shown, token=token, **words)
-    elif "event-stream" not in reply.headers.get("content-type", ""):
+    elif not reply.streamed:
         yield finding(f"{peer.where}.no-stream", Status.WARN, shown, **words)
     elif not reply.usage.get("input_tokens") and not reply.usage.get("cache_read_input_tokens"):
         used = f"usage: {reply.usage or 'none'}"
