@@ -51,6 +51,12 @@ def hand_edited(directory: str) -> list[str]:
     return [name for name in record if edited(os.path.join(directory, name), name, record)]
 
 
+def missing(directory: str) -> list[str]:
+    """The rendered files below `directory` that are not there any more."""
+    record = _record(os.path.join(directory, ".rendered.json"))
+    return [name for name in record if not os.path.lexists(os.path.join(directory, name))]
+
+
 def _record(path: str) -> dict[str, str]:
     try:
         data = json.loads(files.read_private(path))

@@ -57,7 +57,7 @@ def files(facts: Facts) -> Iterator[Finding]:
     if facts.prepared is None or facts.paths is None:
         return
     try:
-        wanted = render.render(facts.prepared.plan)
+        render.render(facts.prepared.plan)
     except ConfigError as error:
         yield _said(error, "configuration.template")
         return
@@ -65,11 +65,9 @@ def files(facts: Facts) -> Iterator[Finding]:
     for name in edited:
         path = os.path.join(facts.paths.gateway_dir, name)
         yield answers.finding("configuration.hand-edited", Status.WARN, (path,), path=path, blocks=False)
-    if not facts.running or edited or _drifted(facts):
-        return
-    for each in wanted:
-        path = os.path.join(facts.paths.gateway_dir, each.name)
-        if not os.path.exists(path):
+    if facts.running:
+        for name in rendered.missing(facts.paths.gateway_dir):
+            path = os.path.join(facts.paths.gateway_dir, name)
             yield answers.finding("configuration.file-gone", Status.FAIL, (path,), path=path)
 
 
