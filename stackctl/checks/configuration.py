@@ -11,6 +11,7 @@ from stackctl.checks.check import Check, Hop
 from stackctl.config import EMBEDDED
 from stackctl.errors import ConfigError, StackError
 from stackctl.model import Finding, Status
+from stackctl.plan.engine import EMBEDDED_SERVED
 from stackctl.trust import UntrustedError
 
 if TYPE_CHECKING:
@@ -87,12 +88,24 @@ def drift(facts: Facts) -> Iterator[Finding]:
     """What runs is what the configuration says."""
     if facts.running and facts.state is not None and facts.state.recovered:
         yield answers.finding("configuration.plan-lost", Status.WARN, option=_option(facts))
-    elif _drifted(facts) and facts.state is not None and facts.prepared is not None:
+    elif _drifted(facts) and _known(facts) and facts.state is not None and facts.prepared is not None:
         source = facts.loaded.source if facts.loaded is not None and facts.loaded.source else "the configuration"
         shown = (f"running: {facts.state.plan_digest}", f"{source}: {facts.prepared.plan.digest}")
         yield answers.finding(
             "configuration.drift", Status.WARN, shown, source=source, option=_option(facts), blocks=False
         )
+
+
+def _known(facts: Facts) -> bool:
+    """Whether the plan is whole: unasked, an engine elsewhere has no name; a directory named on the command line is not
+    recorded.
+    """
+    loaded, state = facts.loaded, facts.state
+    if loaded is None or state is None or state.client is None:
+        return False
+    unnamed = any(each.url is not None and each.model is None for each in loaded.engines.values())
+    by_default = loaded.origin(f"engines.{loaded.engine_name}.model")[0] == "default" and not loaded.engine.url
+    return not (facts.static and unnamed) and not (by_default and state.client.served != EMBEDDED_SERVED)
 
 
 def _option(facts: Facts) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from stackctl import config, host, keys_file, names, planning, redact, runstate
 from stackctl.catalog import symptoms
+from stackctl.checks import as_started
 from stackctl.checks import lanes as found_lanes
 from stackctl.checks.endpoints import Endpoint, Lane
 from stackctl.errors import ConfigError, StackError
@@ -118,7 +119,9 @@ class _Look:
         }
         self._key = key
         self._keys: dict[str, str] = {}  # of the processes that run, by variable
-        self._machine = threading.Event()
+        self._secrets: set[str] = set()
+        self._machine = threading.Event()  # the host is known
+        self._known = threading.Event()  # the record of the stack is known
 
     def steps(self) -> list[Callable[[], None]]:
         if self._found["hand_file"] is not None:
@@ -136,8 +139,15 @@ class _Look:
             self._machine.set()
 
     def _configuration(self) -> None:
+        self._known.wait()
+        state = self._found.get("state") if self._found.get("running") else None
+        if state is not None:
+            self._found["flags"] = as_started.source(self._found["flags"], self._found["paths"], self._found["environ"])
         try:
             loaded = config.load(self._found["flags"], self._found["environ"])
+            if state is not None:
+                self._found["flags"] = flags = as_started.choices(self._found["flags"], loaded, state)
+                loaded = config.load(flags, self._found["environ"])
         except StackError as error:
             self._found["load_error"] = error
             return
@@ -153,6 +163,12 @@ class _Look:
             self._found["prepare_error"] = StackError(f"{error.strerror}: {error.filename}")
 
     def _recorded(self) -> None:
+        try:
+            self._record()
+        finally:
+            self._known.set()
+
+    def _record(self) -> None:
         flags: Flags = self._found["flags"]
         try:
             paths = StackPaths(names.stack_name(flags.name, flags.config, self._found["environ"]))
@@ -173,7 +189,9 @@ class _Look:
         self._found["running"] = state is not None and runstate.is_locked(paths) and runstate.running(state) is not None
         for each in state.services if state is not None and self._found["running"] else []:
             if each.pid is not None:
-                self._keys |= redact.secrets_by_name(each.pid)
+                keys = redact.secrets_by_name(each.pid)
+                self._keys |= keys
+                self._secrets |= {*keys.values()}
         self._found["logs"] = _logs(paths, state if self._found["running"] else None)
 
     def _hand(self) -> None:
@@ -187,7 +205,7 @@ class _Look:
         """The facts, with the lanes that follow from them."""
         found = self._found
         environ = found["environ"]
-        secrets = {*redact.secrets_in(environ), *self._keys.values()}
+        secrets = {*redact.secrets_in(environ), *self._secrets}
         secrets |= {each for each in (self._key, found.get("client_key")) if each}
         found["secrets"] = frozenset(secrets)
         found["lanes"] = found_lanes.build(Facts(**found), key=self._key, keys=self._keys)
