@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from stackctl.checks.facts import Facts
+    from stackctl.config import Loaded
 
 AGENT_WINDOW = 16384  # tokens; Claude Code's first request alone has 8,000 to 25,000
 _PATIENCE = 60  # seconds
@@ -32,21 +33,26 @@ def usable(facts: Facts) -> Iterator[Finding]:
         yield _said(error, "configuration.unusable")
     elif facts.paths_error is not None:
         yield _said(facts.paths_error, "configuration.unusable")
-    if facts.prepare_error is None or facts.loaded is None:
+    if facts.loaded is None:
         return
-    unset = [
-        (f"engines.{name}.api_key", each.api_key.removeprefix("env/"))
-        for name, each in facts.loaded.engines.items()
-        if each.api_key and not facts.environ.get(each.api_key.removeprefix("env/"))
-    ]
+    unset = _unset(facts, facts.loaded)
     away = [each.url for each in facts.loaded.engines.values() if each.url is not None]
-    if unset:
-        where, variable = unset[0]
+    for where, variable in unset:
         yield answers.finding("configuration.missing-variable", Status.FAIL, (where,), variable=variable, path=where)
-    elif away:
+    if facts.prepare_error is None or unset:
+        return
+    if away:
         yield answers.finding("engine.unreachable", Status.FAIL, (facts.prepare_error.message,), url=away[0])
     else:
         yield _said(facts.prepare_error, "configuration.unusable")
+
+
+def _unset(facts: Facts, loaded: Loaded) -> list[tuple[str, str]]:
+    """(path, variable) of each key that is read from a variable which is not set. A stack that runs has its keys."""
+    named = [(f"engines.{name}.api_key", each.api_key) for name, each in loaded.engines.items()]
+    named += [(f"routes.{name}.api_key", each.api_key) for name, each in loaded.hosted.items()]
+    found = [(path, value.removeprefix("env/")) for path, value in named if value]
+    return [(path, name) for path, name in found if not facts.running and not facts.environ.get(name)]
 
 
 def _said(error: StackError, name: str) -> Finding:

@@ -1,0 +1,314 @@
+"""Static checks on files and environments made for it: one thing wrong, one finding; nothing wrong, none."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from stackctl.checks import clientside, configuration, facts, handmade, machine, modelfiles, runner
+from stackctl.config import Flags
+from stackctl.model import ClientFacts, Status
+from stackctl.runstate import StackState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from stackctl.checks.check import Check
+    from stackctl.model import Finding
+
+GOOD: dict[str, Any] = {
+    "model_list": [
+        {"model_name": "claude-local", "litellm_params": {"model": "anthropic/qwen", "api_base": "http://127.0.0.1:8000"}},
+        {"model_name": "qwen", "litellm_params": {"model": "hosted_vllm/qwen", "api_base": "http://127.0.0.1:8000/v1"}},
+    ],
+    "litellm_settings": {"drop_params": True, "modify_params": True, "request_timeout": 600, "num_retries": 0},
+    "router_settings": {"disable_cooldowns": True, "num_retries": 0},
+    "general_settings": {"master_key": "os.environ/LITELLM_MASTER_KEY"},
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STACKCTL_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+
+def bad(checks: Sequence[Check], seen: facts.Facts) -> list[Finding]:
+    found = runner.run(checks, seen, budget=60)
+    assert not [each for each in found if each.id.startswith("doctor.")], found
+    return [each for each in found if each.status in {Status.FAIL, Status.WARN}]
+
+
+# --- a litellm_config.yaml of one's own
+
+
+def lint(tmp_path: Path, text: str, **environ: str) -> list[str]:
+    file = tmp_path / "litellm_config.yaml"
+    file.write_text(text)
+    seen = facts.gather(
+        Flags(config=str(file)), litellm_config=str(file), static=True,
+        environ={"HOME": str(tmp_path), "LITELLM_MASTER_KEY": "sk-0123456789abcdef", **environ},
+    )  # fmt: skip
+    return [each.id for each in bad(handmade.CHECKS, seen)]
+
+
+def changed(*path: str | int, to: Any = None) -> str:
+    made = json.loads(json.dumps(GOOD))
+    at = made
+    for key in path[:-1]:
+        at = at[key]
+    if to is None:
+        del at[path[-1]]
+    else:
+        at[path[-1]] = to
+    return yaml.safe_dump(made)
+
+
+def test_a_good_file_has_nothing_said_against_it(tmp_path: Path) -> None:
+    assert lint(tmp_path, yaml.safe_dump(GOOD)) == []
+
+
+FIRST = ("model_list", 0, "litellm_params")
+SECOND = ("model_list", 1, "litellm_params")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (changed(*FIRST, "api_base", to="http://127.0.0.1:8000/v1"), "configuration.base-with-v1"),
+        (changed(*SECOND, "api_base", to="http://127.0.0.1:8000"), "configuration.base-without-v1"),
+        (changed(*SECOND, "model", to="openai/qwen"), "configuration.openai-provider"),
+        (changed(*SECOND, "model", to="qwen"), "configuration.no-provider"),
+        (changed("litellm_settings", "drop_params"), "configuration.drop-params"),
+        (changed("general_settings", "master_key", to="os.environ/NOT_SET"), "configuration.missing-variable"),
+        (changed("general_settings", "master_key", to="sk-0123456789abcdef"), "configuration.literal-key"),
+        (changed("litellm_settings", "master_key", to="os.environ/LITELLM_MASTER_KEY"), "configuration.master-key-place"),
+        (changed("router_settings", "num_retries", to=2), "configuration.retries"),
+        (changed("router_settings", "disable_cooldowns"), "configuration.cooldowns"),
+        (changed("litellm_settings", "request_timeout", to=30), "configuration.timeout"),
+        (changed("model_list", 0, "model_name", to="local"), "configuration.undiscoverable"),
+        (changed("router_settings", "model_group_alias", to={"opus": "nobody"}), "configuration.alias-target"),
+        (changed("model_list", 1, "model_name", to="claude-local").replace("hosted_vllm/qwen", "hosted_vllm/other"), "configuration.two-meanings"),
+        (changed("litellm_settings", "success_callback", to=["langfuse"]), "configuration.callbacks"),
+        (yaml.safe_dump(GOOD).replace("litellm_settings", "litelm_settings"), "configuration.unknown-section"),
+        (changed("model_list", to=[]), "configuration.no-models"),
+        ("model_list:\n  - model_name: a\n   litellm_params: {}\n", "configuration.unreadable"),
+    ],
+)  # fmt: skip
+def test_each_mistake_is_named(tmp_path: Path, text: str, expected: str) -> None:
+    assert expected in lint(tmp_path, text)
+
+
+def test_a_missing_master_key_is_looked_for_in_the_environment_too(tmp_path: Path) -> None:
+    text = changed("general_settings", "master_key")
+    assert lint(tmp_path, text) == []
+    assert lint(tmp_path, text, LITELLM_MASTER_KEY="") == ["configuration.no-master-key"]
+
+
+def test_a_providers_own_rows_need_no_tuning_for_a_local_engine(tmp_path: Path) -> None:
+    hosted = {
+        "model_list": [{"model_name": "claude-x", "litellm_params": {"model": "anthropic/claude-x"}}],
+        "general_settings": {"master_key": "os.environ/LITELLM_MASTER_KEY"},
+    }
+    assert lint(tmp_path, yaml.safe_dump(hosted)) == []
+
+
+# --- the client's shell
+
+
+def client(
+    tmp_path: Path, environ: Mapping[str, str] | None = None, *, running: bool = True, port: int = 0
+) -> list[tuple[str, str]]:
+    """The findings in the shell of a user whose stack listens on `port`."""
+    state = StackState("default", "digest", f"http://127.0.0.1:{port}", None)
+    state.client = ClientFacts(f"http://127.0.0.1:{port}", "claude-local", "qwen", 32768, 8192)
+    seen = facts.Facts(
+        environ={"HOME": str(tmp_path), "PATH": str(tmp_path / "bin"), **(environ or {})}, home=str(tmp_path), cwd=str(tmp_path / "project"),
+        flags=Flags(), static=True, state=state if running else None, running=running, client_key="sk-stackctl-right-key",
+    )  # fmt: skip
+    return [(each.id, each.status) for each in bad(clientside.CHECKS, seen)]
+
+
+@pytest.fixture
+def listening() -> Any:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+def exports(port: int) -> dict[str, str]:
+    return {
+        "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{port}",
+        "ANTHROPIC_AUTH_TOKEN": "sk-stackctl-right-key",
+        "ANTHROPIC_MODEL": "claude-local",
+        "CLAUDE_CODE_MAX_CONTEXT_TOKENS": "32768",
+        "CLAUDE_CODE_MAX_OUTPUT_TOKENS": "8192",
+        "NO_PROXY": "127.0.0.1",
+    }
+
+
+def test_a_clean_shell_and_one_with_the_exports_are_fine(tmp_path: Path, listening: int) -> None:
+    assert client(tmp_path, port=listening) == []
+    assert client(tmp_path, exports(listening), port=listening) == []
+    assert client(tmp_path, running=False) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({"ANTHROPIC_BASE_URL": "http://127.0.0.1:{port}/v1"}, ("client.base-url-v1", "fail")),
+        ({"ANTHROPIC_BASE_URL": "http://127.0.0.1:1"}, ("client.stale-url", "fail")),
+        ({"ANTHROPIC_BASE_URL": "https://api.anthropic.com"}, ("client.other-url", "warn")),
+        ({"ANTHROPIC_API_KEY": "sk-ant-0123456789"}, ("client.two-keys", "fail")),
+        ({"ANTHROPIC_AUTH_TOKEN": ""}, ("client.no-key", "fail")),
+        ({"ANTHROPIC_AUTH_TOKEN": "sk-stackctl-wrong-key"}, ("client.stale-key", "fail")),
+        ({"CLAUDE_CODE_USE_BEDROCK": "1"}, ("client.switch", "fail")),
+        ({"ANTHROPIC_MODEL": "claude-opus-4-8"}, ("client.unknown-model", "fail")),
+        ({"CLAUDE_CODE_MAX_CONTEXT_TOKENS": "200000"}, ("client.stale-values", "warn")),
+        ({"HTTP_PROXY": "http://proxy:3128", "NO_PROXY": ""}, ("client.proxy", "fail")),
+        ({"CLAUDECODE": "1"}, ("client.nested", "warn")),
+    ],
+)
+def test_each_wrong_variable_is_named(
+    tmp_path: Path, listening: int, more: Mapping[str, str], expected: tuple[str, str]
+) -> None:
+    given = {name: value.replace("{port}", str(listening)) for name, value in more.items()}
+    assert client(tmp_path, {**exports(listening), **given}, port=listening) == [expected]
+
+
+def test_settings_and_start_files_are_named_and_no_key_is_shown(tmp_path: Path, listening: int) -> None:
+    (tmp_path / ".claude").mkdir()
+    settings = tmp_path / ".claude" / "settings.json"
+    settings.write_text(json.dumps({"env": {"ANTHROPIC_AUTH_TOKEN": "sk-canary-0123456789"}}))
+    (tmp_path / ".bashrc").write_text("export ANTHROPIC_BASE_URL=http://127.0.0.1:9\n")
+    assert client(tmp_path, exports(listening), port=listening) == [
+        ("client.settings-override", "fail"),
+        ("client.start-file", "warn"),
+    ]
+    settings.write_text("{")
+    assert ("client.settings-broken", "warn") in client(tmp_path, port=listening)
+
+
+def test_a_program_of_nodes_without_node_is_named(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "claude"
+    program.write_text("#!/usr/bin/env node\n")
+    program.chmod(0o755)
+    assert client(tmp_path, running=False) == [("client.no-node", "fail")]
+
+
+# --- a model's files
+
+
+def tensors(path: Path, *, cut: int = 0) -> None:
+    header = json.dumps({"a": {"dtype": "BF16", "shape": [64], "data_offsets": [0, 128]}}).encode()
+    path.write_bytes((struct.pack("<Q", len(header)) + header + bytes(128))[: -cut or None])
+
+
+def checkpoint(directory: Path) -> None:
+    directory.mkdir()
+    config = {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "max_position_embeddings": 40960}
+    (directory / "config.json").write_text(json.dumps(config))
+    (directory / "tokenizer.json").write_text("{}")
+    template = "{% if tools %}<tool_call>{{ tools }} arguments{% endif %}{{ messages }}"
+    (directory / "tokenizer_config.json").write_text(json.dumps({"chat_template": template}))
+    tensors(directory / "model.safetensors")
+
+
+def model(tmp_path: Path, **engine: Any) -> list[str]:
+    file = tmp_path / "stack.yaml"
+    text = {
+        "engines": {"main": {"model": str(tmp_path / "model"), "port": 18123, **engine}},
+        "gateway": {"port": 18124},
+    }
+    file.write_text(json.dumps(text))
+    seen = facts.gather(Flags(config=str(file)), static=True, environ={"HOME": str(tmp_path)})
+    assert seen.prepared is not None, (seen.load_error, seen.prepare_error)
+    return [each.id for each in bad(modelfiles.CHECKS, seen) if each.id != "machine.memory"]
+
+
+def test_a_whole_checkpoint_is_fine(tmp_path: Path) -> None:
+    checkpoint(tmp_path / "model")
+    assert model(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (lambda at: tensors(at / "model.safetensors", cut=10), "model.damaged"),
+        (lambda at: (at / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n"), "model.damaged"),
+        (lambda at: (at / "model.safetensors.index.json").write_text('{"weight_map": {"a": "gone.safetensors"}}'), "model.damaged"),
+        (lambda at: (at / "model.safetensors").unlink(), "model.incomplete"),
+        (lambda at: (at / "tokenizer.json").unlink(), "model.incomplete"),
+        (lambda at: (at / "config.json").write_text("{"), "model.incomplete"),
+        (lambda at: (at / "tokenizer_config.json").unlink(), "model.template"),
+        (lambda at: (at / "chat_template.jinja").write_text("{% for a in"), "model.template-spoilt"),
+        (lambda at: (at / "chat_template.jinja").write_text("{{ messages }}"), "model.no-tools"),
+    ],
+)  # fmt: skip
+def test_each_damage_to_a_checkpoint_is_named_once(tmp_path: Path, spoil: Any, expected: str) -> None:
+    checkpoint(tmp_path / "model")
+    spoil(tmp_path / "model")
+    assert model(tmp_path) == [expected]
+
+
+def test_a_parser_of_another_family_is_the_verdict(tmp_path: Path) -> None:
+    checkpoint(tmp_path / "model")
+    assert model(tmp_path, args={"tool-call-parser": "hermes"}) == []
+    assert model(tmp_path, args={"tool-call-parser": "mistral"}) == ["configuration.parser-other"]
+
+
+# --- stack.yaml and the machine
+
+
+def stack(tmp_path: Path, text: str, **environ: str) -> list[str]:
+    file = tmp_path / "given.yaml"
+    file.write_text(text)
+    seen = facts.gather(Flags(config=str(file)), static=True, environ={"HOME": str(tmp_path), **environ})
+    return [each.id for each in bad(configuration.CHECKS, seen)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("engines: {main: {modell: x}}", ["configuration.unusable"]),
+        ("gateway: [", ["configuration.unusable"]),
+        ("engines: {main: {url: 'http://127.0.0.1:9', api_key: env/NOT_SET, model: x}}", ["configuration.missing-variable"]),
+        ("engines: {main: {model: embedded, max_model_len: 32768}}\ngateway: {request_timeout: 20}", ["configuration.timeout-short"]),
+        ("engines: {main: {model: /nowhere, command: [x], max_model_len: 4096}}", ["configuration.window-small"]),
+        ("engines: {main: {model: embedded}}", []),
+    ],
+)  # fmt: skip
+def test_each_fault_of_the_configuration_is_named(tmp_path: Path, text: str, expected: list[str]) -> None:
+    assert stack(tmp_path, text) == expected
+
+
+def test_a_stack_yaml_of_the_working_directory_must_be_trusted(tmp_path: Path) -> None:
+    (tmp_path / "stack.yaml").write_text("engines: {main: {model: embedded}}")
+    seen = facts.gather(Flags(), static=True, environ={"HOME": str(tmp_path)})
+    assert [each.id for each in bad(configuration.CHECKS, seen)] == ["configuration.untrusted"]
+
+
+def test_a_held_port_is_the_machines(tmp_path: Path, listening: int) -> None:
+    file = tmp_path / "given.yaml"
+    file.write_text(json.dumps({"engines": {"main": {"model": "x", "command": ["x"], "port": listening}}}))
+    seen = facts.gather(Flags(config=str(file)), static=True, environ={"HOME": str(tmp_path)})
+    ports = [each for each in machine.CHECKS if each.id == "machine.ports"]
+    found = [each for each in bad(ports, seen) if str(listening) in each.cause]
+    assert [each.id for each in found] == ["machine.port-held"]
+    assert str(os.getpid()) in found[0].cause
+
+
+def test_gathering_writes_nothing(tmp_path: Path) -> None:
+    before = sorted(map(str, tmp_path.rglob("*")))
+    facts.gather(Flags(), static=True, environ={"HOME": str(tmp_path)})
+    assert sorted(map(str, tmp_path.rglob("*"))) == before
