@@ -124,6 +124,7 @@ class ClientFacts:
     """What a client must know of a running stack; written to the state file, read by `env` and `launch`.
 
     `window` and `output_limit` are in tokens and the default route's; `window` is None when the engine does not say.
+    `vision` says whether that model reads pictures, None where nobody knows.
     `routes` are the others.
     """
 
@@ -134,6 +135,7 @@ class ClientFacts:
     output_limit: int
     timeout: int = 600
     routes: tuple[RouteFacts, ...] = ()
+    vision: bool | None = None
 
     @classmethod
     def from_data(cls, raw: Mapping[str, Any]) -> ClientFacts:

@@ -150,6 +150,7 @@ def promised(prepared: Prepared) -> ClientFacts:
         window=made.engine.window,
         output_limit=made.output_limit,
         timeout=made.gateway.request_timeout,
+        vision=made.engine.vision,
         routes=tuple(map(_route, made.routes)),
     )
 

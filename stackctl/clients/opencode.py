@@ -44,7 +44,9 @@ def environment(
 def config(facts: Mapping[str, object]) -> dict[str, Any]:
     """The provider, its one model with its true limits, and that model for everything. The key is only referred to."""
     model = str(facts["served"] or facts["model"])
-    row: dict[str, Any] = {"name": f"{model} on your own stack", "tool_call": True, "attachment": False}
+    row: dict[str, Any] = {"name": f"{model} on your own stack", "tool_call": True}
+    sees = facts.get("vision") is not False  # of a model that nobody knows, the gateway finds out
+    row |= {"attachment": sees, "modalities": {"input": ["text", "image"] if sees else ["text"], "output": ["text"]}}
     if facts.get("window"):
         row["limit"] = {"context": facts["window"], "output": facts["output_limit"]}
     provider = {

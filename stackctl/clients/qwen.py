@@ -54,6 +54,7 @@ def settings(facts: Mapping[str, object], below: Mapping[str, Any]) -> dict[str,
     generation: dict[str, Any] = {
         "timeout": 1000 * int(str(facts.get("timeout") or 600)),
         "samplingParams": {"max_tokens": facts["output_limit"]},
+        "modalities": {"image": facts.get("vision") is not False},  # else it guesses by the model's name
     }
     if facts.get("window"):
         generation["contextWindowSize"] = facts["window"]

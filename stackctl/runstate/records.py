@@ -168,6 +168,7 @@ def _client(raw: Any) -> ClientFacts:
         window=None if raw["window"] is None else number_of(raw["window"]),
         output_limit=number_of(raw["output_limit"]),
         timeout=number_of(raw["timeout"]),
+        vision=raw.get("vision") if isinstance(raw.get("vision"), bool) else None,
         routes=tuple(_route(each) for each in raw.get("routes", ())),
     )
 

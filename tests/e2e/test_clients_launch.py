@@ -148,7 +148,7 @@ def hostile(home: Path, work: Path, url: str) -> dict[str, str]:
         ".claude/settings.json": json.dumps({
             "env": {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_AUTH_TOKEN": "sk-theirs", "ANTHROPIC_API_KEY": "sk-ant-theirs",
                     "CLAUDE_CODE_USE_BEDROCK": "1", "ANTHROPIC_BEDROCK_BASE_URL": url},
-            "permissions": {"allow": ["Bash(ls:*)"]}, "model": "opus", "apiKeyHelper": "echo sk-helper",
+            "permissions": {"allow": ["Bash(ls:*)"]}, "apiKeyHelper": "echo sk-helper",
         }),
         ".codex/config.toml": f'model = "gpt-5"\nmodel_provider = "other"\n[model_providers.other]\nname = "other"\nbase_url = "{url}/v1"\nwire_api = "responses"\n',
         ".config/opencode/opencode.json": json.dumps({"$schema": "https://opencode.ai/config.json", "model": "other/x", "enabled_providers": ["other"], "agent": {"build": {"model": "other/x"}}, "provider": {"other": {"npm": "@ai-sdk/openai-compatible", "options": {"baseURL": f"{url}/v1"}, "models": {"x": {}}}}}),
@@ -345,6 +345,22 @@ def _shown(terminal: Terminal, since: int, *words: str) -> None:
         terminal.drain(0.1)
 
 
+def _redrawn(terminal: Terminal, *words: str) -> None:
+    """The same for a screen that is drawn over another: what stands in its place already is not drawn again.
+
+    Another width has it drawn anew.
+    """
+    ends, columns = time.monotonic() + 60, 0
+    while True:
+        since, columns = len(terminal.seen), 140 + (columns + 1) % 20
+        terminal.resize(40, columns)
+        for _ in range(10):
+            terminal.drain(0.2)
+            if all(word in _SEQUENCE.sub("", terminal.seen[since:]) for word in words):
+                return
+        assert time.monotonic() < ends, f"{words} not in {_SEQUENCE.sub('', terminal.seen[since:])!r}"
+
+
 def test_the_interactive_client_is_whole(place: Place, tmp_path: Path) -> None:
     """Claude Code's own screen: it answers, follows the window's size, lists the true model, and ends by its own keys."""
     home, work = tmp_path / "home", tmp_path / "work"
@@ -369,7 +385,7 @@ def test_the_interactive_client_is_whole(place: Place, tmp_path: Path) -> None:
         terminal.type(b"/model")
         _shown(terminal, since, "Switchmodel(currentlyclaude-local)")
         terminal.type(b"\r")
-        _shown(terminal, since, f"{MODEL}inplaceofOpus", f"{MODEL}onyour", "Selectmodel")
+        _redrawn(terminal, f"{MODEL}inplaceofOpus", f"{MODEL}onyourownstack", "Selectmodel")
         terminal.type(b"\x1b")
         ends = time.monotonic() + 30
         while terminal.code is None:  # twice within its own moment, as a person does

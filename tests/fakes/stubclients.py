@@ -11,7 +11,7 @@ from typing import Any
 from stackctl import identity
 from stackctl.paths import StackPaths
 
-FACTS = {"url": "http://127.0.0.1:4000", "model": "claude-local", "served": "Qwen/Real", "window": 32768, "output_limit": 8192, "timeout": 600}  # fmt: skip
+FACTS = {"url": "http://127.0.0.1:4000", "model": "claude-local", "served": "Qwen/Real", "window": 32768, "output_limit": 8192, "timeout": 600, "vision": False}  # fmt: skip
 KEY = "sk-stackctl-canary-3f0a"
 _PROGRAM = """#!{python} -I
 import json, os, signal, sys, time

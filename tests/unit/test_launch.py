@@ -143,6 +143,7 @@ def test_opencode_and_qwen_are_told_the_true_window_and_only_refer_to_the_key(ho
         if client == "opencode":
             config = json.loads(seen["env"]["OPENCODE_CONFIG_CONTENT"])
             assert config["theme"] == "mine"
+            assert config["provider"]["stackctl"]["models"]["Qwen/Real"]["modalities"]["input"] == ["text"]
             assert config["provider"]["stackctl"]["models"]["Qwen/Real"]["limit"] == {"context": 32768, "output": 8192}
         else:
             path = seen["env"]["QWEN_CODE_SYSTEM_SETTINGS_PATH"]
@@ -150,6 +151,7 @@ def test_opencode_and_qwen_are_told_the_true_window_and_only_refer_to_the_key(ho
             config = json.loads(seen["files"][path])
             (row,) = config["modelProviders"]["openai"]
             assert row["generationConfig"]["contextWindowSize"] == 32768
+            assert row["generationConfig"]["modalities"] == {"image": False}
         assert KEY not in json.dumps(config)
 
 
