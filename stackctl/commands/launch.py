@@ -147,8 +147,15 @@ def _started(paths: StackPaths, flags: Flags, *, yes: bool, other: bool) -> dict
 
     state = runstate.running(paths)
     if state is None:
+        # unlike `up`, whoever typed this asked for a client: without a terminal a model is not loaded unasked
+        named = "" if paths.name == names.DEFAULT_NAME else f" --name {paths.name}"
+        if not yes and not output.has_terminal():
+            remedy = f"stackctl up -d{named}   (or launch with --yes, which starts it)"
+            raise NotRunningError(
+                f"the stack `{paths.name}` is not running, and there is no terminal to ask on", remedy=remedy
+            )
         if not output.ask(f"The stack `{paths.name}` is not running. Start it?", assume=yes):
-            raise NotRunningError(f"the stack `{paths.name}` is not running", remedy="stackctl up -d")
+            raise NotRunningError(f"the stack `{paths.name}` is not running", remedy=f"stackctl up -d{named}")
         return asdict(up.start_detached(flags, yes=yes))
     if other and state.plan_digest != planning.prepare(flags).plan.digest:
         raise StackError(

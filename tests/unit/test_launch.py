@@ -409,7 +409,7 @@ def test_a_stack_that_does_not_start_says_why_and_no_client_runs(home: Path, sta
 def test_another_plan_than_the_one_that_runs_is_refused(home: Path, stack: Path) -> None:
     dump = stub(home / "bin", "claude")
     try:
-        first = launch(home, "claude", "-c", str(stack))
+        first = launch(home, "claude", "--yes", "-c", str(stack))
         assert first.returncode == 0, first.stderr
         same = launch(home, "claude", "-c", str(stack), "--gateway", "direct", "--", "3")
         assert same.returncode == 3, same.stderr
@@ -430,6 +430,16 @@ def test_a_key_that_cannot_be_read(home: Path, running: StackPaths) -> None:
     assert done.returncode == 1
     assert "client.key cannot be read" in done.stderr
     assert not dump.exists()
+
+
+def test_without_a_terminal_and_without_yes_nothing_is_started(home: Path, stack: Path) -> None:
+    dump = stub(home / "bin", "claude")
+    done = launch(home, "claude", "-c", str(stack), stdin="a prompt")
+    assert done.returncode == 4
+    assert "there is no terminal to ask on" in done.stderr
+    assert "--yes" in done.stderr
+    assert not dump.exists()
+    assert _status(home) == 4
 
 
 def test_a_no_on_the_terminal_starts_nothing(home: Path, stack: Path, terminal: Callable[..., Terminal]) -> None:
