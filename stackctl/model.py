@@ -80,7 +80,8 @@ class ProcessSpec:
     `env` is the whole environment (nothing is inherited). `ready` must be answered from a listening socket
     (`host`:`port`) that belongs to the service's own process tree. `grace` is the time in seconds between TERM and
     KILL. `start_timeout` is how long in seconds a start may go *without progress* (log growth or CPU time),
-    `start_cap` how long at all: one that spins for ever makes progress too.
+    `start_cap` how long at all: one that spins for ever makes progress too. `after` are services that must be ready before
+    this one starts.
     """
 
     name: str
@@ -98,6 +99,7 @@ class ProcessSpec:
     start_timeout: float = 600.0
     start_cap: float = 7200.0
     work: Work | None = None
+    after: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

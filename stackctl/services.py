@@ -104,8 +104,16 @@ def _engine(
     return ProcessSpec(
         name=engine.service, kind=ServiceKind.ENGINE, argv=engine.argv, env=env, cwd=paths.engine_dir, log=paths.log(engine.service),
         host=host, port=engine.port, ready=Probe(f"{engine.url}/health", headers=_OURS), model=engine.served, window=engine.window, work=work,
-        start_cap=_start_cap(environ),
+        start_cap=_start_cap(environ), after=_before(plan, engine),
     )  # fmt: skip
+
+
+def _before(plan: Plan, engine: EnginePlan) -> tuple[str, ...]:
+    """The engines to start before this one: vLLM measures what is free on a GPU, and takes it that nobody else there
+    changes what they hold meanwhile (gpu_worker.py, 0.32.0).
+    """
+    earlier = plan.managed[: plan.managed.index(engine)]
+    return tuple(each.service for each in earlier if each.devices & engine.devices)
 
 
 def _start_cap(environ: Mapping[str, str]) -> float:

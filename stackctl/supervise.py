@@ -56,6 +56,7 @@ class Order:
                     "argv": tuple(each["argv"]),
                     "ready": Probe(**each["ready"]),
                     "work": _work(each["work"]),
+                    "after": tuple(each["after"]),
                 }
             )
             for each in data["specs"]

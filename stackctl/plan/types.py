@@ -126,6 +126,13 @@ class EnginePlan:
         return bool(self.argv)
 
     @property
+    def devices(self) -> frozenset[int]:
+        """The GPUs that it may use; none on a processor."""
+        cards = (self.host.gpus or self.host.amd) if self.host is not None else ()
+        seen = self.env.get("CUDA_VISIBLE_DEVICES")
+        return frozenset(map(int, seen.split(","))) if seen else frozenset(card.index for card in cards)
+
+    @property
     def variable(self) -> str:
         """The beginning of the variables that the gateway finds its key under; of several engines each has its own."""
         return "STACKCTL_ENGINE" + ("" if self.service == "engine" else f"_{self.name.upper().replace('-', '_')}")

@@ -194,7 +194,7 @@ class Supervisor:
             now = time.monotonic()
             for run in self._runs:
                 self._sample(run, now)
-                if not self._stopping:
+                if not self._stopping and not self._waits(run):
                     self._feed(run, transitions.Tick())
             self._trim_logs(now)
             self._watch_stack(now)
@@ -205,6 +205,13 @@ class Supervisor:
             self._beat(now)
             self._save()
             self._wait()
+
+    def _waits(self, run: _Run) -> bool:
+        """Say whether a service that is to start must let another one start first."""
+        first = (each.service.state for each in self._runs if each.spec.name in run.spec.after)
+        return run.service.state in {State.PENDING, State.RESTARTING} and any(
+            state in {State.PENDING, State.STARTING} for state in first
+        )
 
     def _wait(self) -> None:
         calm = self._state.state in {State.READY, State.FAILED} and not self._stopping

@@ -51,6 +51,7 @@ def spec(paths: StackPaths, each: dict[str, Any]) -> ProcessSpec:
         start_timeout=each.get("start_timeout", 30.0),
         start_cap=each.get("start_cap", 7200.0),
         work=work_of(port) if each.get("deep") else None,
+        after=tuple(each.get("after", ())),
     )
 
 

@@ -430,3 +430,15 @@ def test_a_providers_key_goes_to_the_gateway_alone_and_an_engines_to_that_engine
     assert all(to["count"] for to in behind.values())
     assert "key-of" not in gateway.env["STACKCTL_ENGINES"]
     assert redact.secrets_in(gateway.env) == {"key-of-a", "key-of-b", "key-of-nvidia", "master", "client"}
+
+
+@pytest.mark.usefixtures("_no_cache")
+def test_engines_on_one_gpu_start_one_after_the_other_and_others_side_by_side(tmp_path: Path) -> None:
+    engines = {"big": "{model: Qwen/Qwen3.5-27B-GPTQ-Int4}", "small": "{model: openai/gpt-oss-20b}"}
+    keys = Keys("c", {"big": "x", "small": "y"}, "m")
+    waits = {}
+    for machine in ("1x80", "8x80", "cpu_only"):
+        made_ = several(tmp_path, machine, **engines)
+        specs = services.specs(made_, StackPaths("default"), keys, str(tmp_path), {"PATH": "/bin"})
+        waits[machine] = {spec.name: spec.after for spec in specs if spec.after}
+    assert waits == {"1x80": {"small": ("big",)}, "8x80": {}, "cpu_only": {}}

@@ -68,6 +68,14 @@ def test_services_start_side_by_side(up: Callable[..., Stack]) -> None:
     assert states[:2] == ["starting", "starting"]
 
 
+def test_one_that_must_let_another_start_first_does(up: Callable[..., Stack]) -> None:
+    first, second = engine("--load", "1"), engine(name="second", after=["engine"])
+    stack = up(second, first, gateway()).ready()
+    changes = [(each["name"], each["state"]) for each in stack.find("ServiceChanged")]
+    assert changes.index(("engine", "ready")) < changes.index(("second", "starting"))
+    assert changes.index(("gateway", "starting")) < changes.index(("engine", "ready"))
+
+
 @pytest.mark.parametrize("which", [0, 1])
 def test_a_failing_start_takes_everything_down(up: Callable[..., Stack], which: int) -> None:
     services = [engine("--load", "30"), gateway("--load", "30")]
