@@ -36,6 +36,7 @@ _OPEN = re.compile(r"(?:GET|HEAD) /(?:health/(?:liveliness|liveness|readiness))?
 _OFFERED = re.compile(
     r"POST (?:/v1)?/(?:messages(?:/count_tokens)?|chat/completions|completions|responses|embeddings)"
     r"|GET (?:/v1)?/models(?:/[\w:@+-][\w.:@+-]*)*"
+    r"|GET /stackctl/client"
 )
 
 
@@ -130,6 +131,9 @@ class Gate:
         if scope["path"] == "/":  # LiteLLM would send a browser to its admin pages
             body = b'{"service": "stackctl gateway"}'
             await _answer(send, 200, b"" if scope["method"] == "HEAD" else body)
+            return
+        if scope["path"] == "/stackctl/client":
+            await _answer(send, 200, json.dumps(_client()).encode())
             return
         if scope["method"] != "POST":
             await self.app(scope, receive, send)
@@ -309,10 +313,26 @@ def _some_are_away() -> bool:
 def _services() -> list[dict[str, Any]]:
     """The engines that are the stack's own, as the state file has them; none when there is no file."""
     try:
-        with open(os.environ.get("STACKCTL_STATE", ""), encoding="utf-8") as file:
-            return [each for each in json.load(file)["services"] if each["kind"] == "engine"]
-    except (OSError, ValueError, KeyError, TypeError):
+        return [each for each in _state()["services"] if each["kind"] == "engine"]
+    except (KeyError, TypeError):
         return []
+
+
+def _client() -> dict[str, Any]:
+    """What a client on another machine must know (`stackctl env --url`); nothing before a token has come through."""
+    try:
+        return {name: value for name, value in _state()["client"].items() if name != "url"}
+    except (KeyError, AttributeError):
+        return {}
+
+
+def _state() -> dict[str, Any]:
+    try:
+        with open(os.environ.get("STACKCTL_STATE", ""), encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 # How each protocol names the length of an answer; the last is used where the client asks for none. LiteLLM itself

@@ -49,8 +49,11 @@ def facts(url: str, key_file: str | None, environ: Mapping[str, str]) -> tuple[d
             f"what answers at {base} is not a gateway of stackctl (status {answer.status})",
             remedy="check the address; stackctl status on that machine shows it",
         )
+    told = _told(base, key)
+    if told:
+        return {**told, "url": base, "host": host}, key, notes
     mine = next((row for row in rows if row["id"] == "claude-local"), rows[0])
-    others = [row for row in rows if "claude" not in row["id"]]
+    others = [row for row in rows if "claude" not in row["id"] and not row["id"].startswith("anthropic-local")]
     window, limit = mine.get("max_input_tokens"), mine.get("max_tokens")
     return (
         {
@@ -65,6 +68,13 @@ def facts(url: str, key_file: str | None, environ: Mapping[str, str]) -> tuple[d
         key,
         notes,
     )
+
+
+def _told(base: str, key: str) -> dict[str, Any]:
+    """The ClientFacts, routes included, as the gateway itself tells them; empty where it is vLLM, or an older one."""
+    probed = Probe(f"{base}/stackctl/client", headers={"authorization": f"Bearer {key}"}, timeout=_PATIENCE)
+    found = probe.request(probed).json()
+    return found if isinstance(found, dict) and {"model", "served", "output_limit", "routes"} <= found.keys() else {}
 
 
 def _address(url: str) -> tuple[str, str, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -103,6 +104,14 @@ def test_clients_are_told_of_every_route(running: Routed) -> None:
         "coder": stack.WINDOW,
         "small": stack.WINDOW // 2,
     }
+
+
+def test_another_machine_is_told_of_every_route(running: Routed) -> None:
+    chain = running.chain
+    got = chain.stackctl("env", "--url", chain.url, "--shell", "json", env={"STACKCTL_KEY": chain.key})
+    assert got.returncode == 0, got.stderr
+    assert json.loads(got.stdout)["data"]["env"] == chain.env()
+    assert chain.ask("/stackctl/client", key="wrong").status == 403
 
 
 def await_status(found: Routed, model: str, status: int, within: float = 60) -> stack.Answer:

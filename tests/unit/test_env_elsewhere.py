@@ -9,10 +9,13 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
+
+from stackctl.model import ClientFacts, RouteFacts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,12 +29,16 @@ class Box(BaseHTTPRequestHandler):
 
     rows: object = [
         {"id": "claude-local", "max_input_tokens": 65536, "max_tokens": 16384},
+        {"id": "anthropic-local", "max_input_tokens": 65536, "max_tokens": 16384},
         {"id": "Qwen/Real", "max_input_tokens": 65536, "max_tokens": 16384},
     ]
+    client: object = None  # what one of ours answers to `GET /stackctl/client`
 
     def do_GET(self) -> None:
-        known = self.headers.get("authorization") == f"Bearer {KEY}" and self.path == "/v1/models"
-        body = json.dumps({"data": type(self).rows} if known else {"error": "no"}).encode()
+        answers = {"/v1/models": {"data": type(self).rows}, "/stackctl/client": type(self).client}
+        found = answers.get(self.path)
+        known = self.headers.get("authorization") == f"Bearer {KEY}" and found is not None
+        body = json.dumps(found if known else {"error": "no"}).encode()
         self.send_response(200 if known else 403)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
@@ -69,6 +76,19 @@ def test_the_box_says_what_it_serves(box: str, tmp_path: Path, form: str) -> Non
     assert found["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] == "16384"
     assert "Qwen/Real" in found["ANTHROPIC_CUSTOM_MODEL_OPTION_DESCRIPTION"]
     assert not (tmp_path / "state").exists()
+
+
+def test_a_gateway_of_ours_tells_its_routes(box: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    route = RouteFacts("haiku", "claude-local-haiku", "acme/small", "attic", 16384, 4096)
+    facts = ClientFacts("http://127.0.0.1:4000", "claude-local", "Qwen/Real", 65536, 16384, 900, (route,))
+    monkeypatch.setattr(Box, "client", {name: value for name, value in asdict(facts).items() if name != "url"})
+    got = env(tmp_path, "--url", box, "--shell", "json", STACKCTL_KEY=KEY)
+    found = json.loads(got.stdout)["data"]["env"]
+    assert found["ANTHROPIC_BASE_URL"] == box
+    assert found["ANTHROPIC_DEFAULT_HAIKU_MODEL"] == "claude-local-haiku"
+    assert found["ANTHROPIC_DEFAULT_OPUS_MODEL"] == "claude-local"
+    assert found["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] == "16384"
+    assert found["API_TIMEOUT_MS"] == "900000"
 
 
 def test_the_key_can_be_in_a_file_and_openai_clients_get_the_models_own_name(box: str, tmp_path: Path) -> None:
