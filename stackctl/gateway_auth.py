@@ -14,18 +14,29 @@ import hmac
 import json
 import os
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import Request
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.proxy._types import LitellmUserRoles, ProxyException, UserAPIKeyAuth
+from stackctl_engines import (  # type: ignore[import-not-found]
+    ENGINES,
+    Body,
+    Explained,
+    Message,
+    Receive,
+    Refusal,
+    Send,
+    absence_of,
+    answer,
+    client,
+    count,
+    some_are_away,
+)
 from stackctl_requests import Recorder  # type: ignore[import-not-found]
 
-_Message = MutableMapping[str, Any]
-_Receive = Callable[[], Awaitable[_Message]]
-_Send = Callable[[_Message], Awaitable[None]]
-_App = Callable[[_Message, _Receive, _Send], Awaitable[None]]
+_App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 _RENEW = 'run: eval "$(stackctl env)"'
 
@@ -48,21 +59,6 @@ def _client_key() -> bytes:
 
 
 _KEY = _client_key()
-
-
-class Refusal(Exception):  # noqa: N818 - it is an answer, not a fault
-    """Why a request goes no further; `status` is the HTTP status. `message` never holds a key."""
-
-    def __init__(self, status: int, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.kind = kind
-        self.message = message
-
-    def body(self) -> bytes:
-        """The answer in a shape that both Anthropic's and OpenAI's clients read."""
-        error = {"type": self.kind, "message": self.message, "param": None, "code": str(self.status)}
-        return json.dumps({"type": "error", "error": error}).encode()
 
 
 def check(method: str, path: str, authorization: bytes, x_api_key: bytes) -> None:
@@ -114,7 +110,7 @@ class Gate:
     def __init__(self, app: _App) -> None:
         self.app = app
 
-    async def __call__(self, scope: _Message, receive: _Receive, send: _Send) -> None:  # noqa: D102
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:  # noqa: D102
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
@@ -126,213 +122,29 @@ class Gate:
         try:
             check(scope["method"], scope["path"], headers.get(b"authorization", b""), headers.get(b"x-api-key", b""))
         except Refusal as refusal:
-            await _answer(send, refusal.status, refusal.body())
+            await answer(send, refusal.status, refusal.body())
             return
         if scope["path"] == "/":  # LiteLLM would send a browser to its admin pages
             body = b'{"service": "stackctl gateway"}'
-            await _answer(send, 200, b"" if scope["method"] == "HEAD" else body)
+            await answer(send, 200, b"" if scope["method"] == "HEAD" else body)
             return
         if scope["path"] == "/stackctl/client":
-            await _answer(send, 200, json.dumps(_client()).encode())
+            await answer(send, 200, json.dumps(client()).encode())
             return
         if scope["method"] != "POST":
             await self.app(scope, receive, send)
             return
-        asked = _Body(receive)
+        asked = Body(receive)
         counts = scope["path"].endswith("/count_tokens")
-        if counts or _some_are_away():
+        if counts or some_are_away():
             await asked.read_ahead()
-            if (absence := _absence(b"", asked.model)) is not None:
-                await _answer(send, *absence)  # LiteLLM would guess a count_tokens, and try a connection for the rest
+            if (absence := absence_of(b"", asked.model)) is not None:
+                await answer(send, *absence)  # LiteLLM would guess a count_tokens, and try a connection for the rest
                 return
-            if counts and (engine := _ENGINES.get(asked.model, {})).get("count"):
-                await _count(send, engine, asked)
+            if counts and (engine := ENGINES.get(asked.model, {})).get("count"):
+                await count(send, engine, asked)
                 return
-        await self.app(scope, asked, _Explained(send, asked))
-
-
-class _Body:
-    """A `receive` that knows which model the request asks for; it can read the whole body before the application does."""
-
-    def __init__(self, receive: _Receive) -> None:
-        self._receive = receive
-        self._ahead: list[_Message] = []
-        self._parts: list[bytes] = []
-
-    async def __call__(self) -> _Message:
-        return self._ahead.pop(0) if self._ahead else await self._next()
-
-    async def _next(self) -> _Message:
-        message = await self._receive()
-        self._parts.append(message.get("body") or b"")
-        return message
-
-    async def read_ahead(self) -> None:
-        """Read to the end of the body."""
-        while True:
-            message = await self._next()
-            self._ahead.append(message)
-            if message["type"] != "http.request" or not message.get("more_body"):
-                return
-
-    def json(self) -> dict[str, Any]:
-        """What has been read so far; empty when that is no JSON object."""
-        try:
-            found = json.loads(b"".join(self._parts))
-        except (ValueError, RecursionError):
-            return {}
-        return found if isinstance(found, dict) else {}
-
-    @property
-    def model(self) -> str:
-        """The model that is asked for."""
-        return str(self.json().get("model", ""))
-
-
-# --- the engines behind the names that clients ask for
-
-
-def _engines() -> dict[str, dict[str, str]]:
-    """By each name that an engine answers to: its `name`, its `service` among the stack's, its `url` when it runs elsewhere,
-    the model as `served` there, and the variable of its Authorization header (`bearer`). With `count` (an address) it
-    counts tokens itself: LiteLLM would guess, as it sends the key of such a row in another header. A provider's names are
-    not among them: no engine's key goes there.
-    """
-    found = json.loads(os.environ.get("STACKCTL_ENGINES") or "{}")
-    return found if isinstance(found, dict) else {}
-
-
-_ENGINES = _engines()
-_COUNTED = ("messages", "system", "tools")
-_COUNT_SECONDS = 60.0
-_clients: list[Any] = []  # one, made at the first use: making one reads all certificates
-
-
-async def _count(send: _Send, engine: dict[str, str], body: _Body) -> None:
-    """Let the engine itself count the tokens of a request."""
-    import httpx
-
-    if not _clients:
-        _clients.append(httpx.AsyncClient(timeout=_COUNT_SECONDS))
-    asked = body.json()
-    sent = {name: asked[name] for name in _COUNTED if name in asked} | {"model": engine["served"]}
-    headers = {"authorization": os.environ.get(engine["bearer"], ""), "anthropic-version": "2023-06-01"}
-    try:
-        answer = await _clients[0].post(f"{engine['count']}/v1/messages/count_tokens", json=sent, headers=headers)
-    except httpx.TimeoutException:
-        message = f"stackctl: the engine `{engine['name']}` did not count the tokens within {_COUNT_SECONDS:g} s"
-        await _answer(send, 504, Refusal(504, "timeout_error", message).body())
-    except httpx.HTTPError:
-        absence = _absence(b"Cannot connect to host", body.model)
-        if absence is not None:
-            await _answer(send, *absence)
-    else:
-        await _answer(send, answer.status_code, answer.content)
-
-
-# --- an engine that is away
-
-# What LiteLLM 1.106.2 hands on when the engine cannot be reached, goes away meanwhile, or says that its core is dead.
-_AWAY = re.compile(
-    rb"Cannot connect to host|Connect(?:ion)? (?:call failed|refused|reset|aborted|error)|All connection attempts failed"
-    rb"|Server disconnected|EngineCore encountered|EngineDeadError",
-    re.IGNORECASE,
-)
-_LARGEST = 1 << 20  # bytes of an error that are held back to be looked at
-_RETRY = 3  # seconds after which a client may ask again
-_Answered = tuple[int, bytes, dict[str, str]]
-
-
-class _Explained:
-    """A `send` that replaces an error of LiteLLM's by the engine's absence, where that is what it comes from."""
-
-    def __init__(self, send: _Send, asked: _Body) -> None:
-        self._send = send
-        self._asked = asked
-        self._start: _Message | None = None  # of an error, held back
-        self._body = b""
-
-    async def __call__(self, message: _Message) -> None:
-        if message["type"] == "http.response.start" and message["status"] >= 500:
-            self._start = message
-            return
-        if self._start is None or message["type"] != "http.response.body":
-            await self._send(message)
-            return
-        self._body += message.get("body", b"")
-        if message.get("more_body") and len(self._body) < _LARGEST:
-            return
-        start, self._start = self._start, None
-        absence = None if message.get("more_body") else _absence(self._body, self._asked.model)
-        if absence is not None:
-            await _answer(self._send, *absence)
-            return
-        await self._send(start)
-        await self._send({**message, "body": self._body})
-
-
-def _absence(error: bytes, model: str) -> _Answered | None:
-    """The answer for a request whose engine is away; None when it is there, or when no engine of ours answers to `model`.
-
-    `error` is what LiteLLM answered; empty before it was asked. Then only a restart or a failure counts that is written
-    down: while a stack starts, the request that proves it may come before the state file has caught up.
-    """
-    engine = _ENGINES.get(model)
-    if engine is None:
-        return None
-    service = next((each for each in _services() if each.get("name") == engine["service"]), {})
-    if not _is_away(service) and not _AWAY.search(error):
-        return None
-    name = f"the engine `{engine['name'] if engine['url'] else engine['service']}` ({engine['served']})"
-    state, again = service.get("state"), {"retry-after": str(_RETRY), "x-should-retry": "true"}
-    why = f": {str(service['detail'])[:300]}" if service.get("detail") else ""
-    if engine["url"]:
-        message, headers = f"{name} does not answer at {engine['url']}", again
-    elif state == "failed":
-        message = f"{name} has failed{why}; run: stackctl logs {engine['service']}"
-        headers = {"x-should-retry": "false"}  # honoured by Anthropic's and OpenAI's clients: waiting changes nothing
-    else:
-        doing = {"starting": "is starting again", "restarting": "is restarting"}.get(str(state))
-        message = (
-            f"{name} {doing or 'does not answer, and is restarted if it does not recover'}{why}; ask again in a moment"
-        )
-        headers = again
-    return 503, Refusal(503, "overloaded_error", f"stackctl: {message}").body(), headers
-
-
-def _is_away(service: dict[str, Any]) -> bool:
-    """Whether it is written down that an engine cannot answer."""
-    state = service.get("state")
-    return state in {"restarting", "failed"} or (state == "starting" and bool(service.get("restarts")))
-
-
-def _some_are_away() -> bool:
-    return any(_is_away(each) for each in _services())
-
-
-def _services() -> list[dict[str, Any]]:
-    """The engines that are the stack's own, as the state file has them; none when there is no file."""
-    try:
-        return [each for each in _state()["services"] if each["kind"] == "engine"]
-    except (KeyError, TypeError):
-        return []
-
-
-def _client() -> dict[str, Any]:
-    """What a client on another machine must know (`stackctl env --url`); nothing before a token has come through."""
-    try:
-        return {name: value for name, value in _state()["client"].items() if name != "url"}
-    except (KeyError, AttributeError):
-        return {}
-
-
-def _state() -> dict[str, Any]:
-    try:
-        with open(os.environ.get("STACKCTL_STATE", ""), encoding="utf-8") as file:
-            found = json.load(file)
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        await self.app(scope, asked, Explained(send, asked))
 
 
 # How each protocol names the length of an answer; the last is used where the client asks for none. LiteLLM itself
@@ -386,15 +198,6 @@ def _limit_of(model: Any) -> int | None:
 
 
 limits = Limits()
-
-
-async def _answer(send: _Send, status: int, body: bytes, more: dict[str, str] | None = None) -> None:
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    headers += [(name.encode(), value.encode()) for name, value in (more or {}).items()]
-    if status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
 
 
 def _stand_in_front(app: Any) -> None:

@@ -27,6 +27,7 @@ CALLBACKS = {
 }
 _COPIED = {  # programs of the gateway's, which LiteLLM imports by these names
     AUTH_FILE: "gateway_auth.py",
+    "stackctl_engines.py": "gateway_engines.py",
     "stackctl_content.py": "gateway_content.py",
     "stackctl_blocks.py": "gateway_blocks.py",
     "stackctl_requests.py": "gateway_requests.py",

@@ -206,7 +206,7 @@ class Supervisor:
             self._save()
             self._wait()
 
-    def _waits(self, run: _Run) -> bool:
+    def _waits(self, run: Run) -> bool:
         """Say whether a service that is to start must let another one start first."""
         first = (each.service.state for each in self._runs if each.spec.name in run.spec.after)
         return run.service.state in {State.PENDING, State.RESTARTING} and any(

@@ -196,7 +196,7 @@ def test_down_leaves_nothing(running: Running) -> None:
     }
     assert left == {
         "client.key", "gateway/.rendered.json", "gateway/litellm_config.yaml", "gateway/stackctl_auth.py", "gateway/stackctl_blocks.py",
-        "gateway/stackctl_content.py", "gateway/stackctl_redact.py", "gateway/stackctl_requests.py", "lock",
+        "gateway/stackctl_content.py", "gateway/stackctl_engines.py", "gateway/stackctl_redact.py", "gateway/stackctl_requests.py", "lock",
         "logs/engine.log", "logs/gateway.log", "logs/requests.jsonl", "logs/supervisor.log", "ports.json",
     }  # fmt: skip
     assert stackctl(running.home, "down").returncode == 4

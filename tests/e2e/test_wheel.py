@@ -29,7 +29,8 @@ def test_the_wheel_renders_where_it_is_installed(tmp_path: Path) -> None:
     (wheel,) = (tmp_path / "dist").iterdir()
     inside = zipfile.ZipFile(wheel).namelist()
     assert "stackctl/templates/litellm_config.yaml.j2" in inside
-    assert {"stackctl/gateway_auth.py", "stackctl/gateway_blocks.py", "stackctl/gateway_content.py"} <= set(inside)
+    programs = {f"stackctl/gateway_{name}.py" for name in ("auth", "blocks", "content", "engines")}
+    assert programs <= set(inside)
     assert not [name for name in inside if name.startswith(("tests/", "examples/"))]
     place = tmp_path / "elsewhere"
     run(sys.executable, "-m", "venv", "--without-pip", place)
