@@ -105,7 +105,10 @@ async def user_api_key_auth(request: Request, api_key: str | None = None) -> Use
 
 
 class Gate:
-    """The decision in front of every route of LiteLLM's application (plain ASGI: nothing is buffered)."""
+    """The decision in front of every route of LiteLLM's application.
+
+    Plain ASGI: nothing is buffered, but a request whose tokens are counted, or that comes while an engine is away.
+    """
 
     def __init__(self, app: _App) -> None:
         self.app = app

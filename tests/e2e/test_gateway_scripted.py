@@ -203,6 +203,14 @@ def test_request_timeout_is_what_ends_a_silent_engine(tmp_path: Path) -> None:
         assert time.monotonic() - started < 4
 
 
+def test_tokens_are_counted_exactly_also_for_the_models_own_name(scripted: Stack) -> None:
+    body = {**question("how many words, and how many tokens, has this?"), "model": stack.SERVED}
+    counted = scripted.ask("/v1/messages/count_tokens", body)
+    own = scripted.ask_engine("/v1/messages/count_tokens", body)
+    assert counted.status == own.status == 200
+    assert counted.json["input_tokens"] == own.json["input_tokens"] > 0
+
+
 def test_a_cut_stream_is_not_mistaken_for_a_whole_one(scripted: Stack) -> None:
     answer = scripted.ask("/v1/messages", question("cut-here", stream=True))
     with pytest.raises((sse.StreamError, json.JSONDecodeError)):

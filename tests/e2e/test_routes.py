@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.fakes import hosted, offline, routes, sse, stack
+from tests.fakes import claude, hosted, offline, routes, sse, stack
 from tests.fakes.routes import BEHIND, KEY, SAYS, SMALL, Routed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("gateway_python")]
 
@@ -104,6 +105,20 @@ def test_clients_are_told_of_every_route(running: Routed) -> None:
         "coder": stack.WINDOW,
         "small": stack.WINDOW // 2,
     }
+
+
+@pytest.mark.parametrize(
+    ("flags", "answers"), [((), "coder"), (("--model", "haiku"), "small"), (("--model", "opus"), "hosted")]
+)
+def test_real_claude_code_reaches_each_kind_of_work(
+    running: Routed, claude_code: Path, tmp_path: Path, flags: tuple[str, ...], answers: str
+) -> None:
+    env = running.chain.env()
+    ended = claude.run(claude_code, "Who are you?", *flags, home=tmp_path / "home", cwd=tmp_path / "work", env=env)
+    assert ended.code == 0, ended.out + ended.err
+    assert ended.result["result"] == SAYS[answers]
+    (used,) = (usage for name, usage in ended.result["modelUsage"].items() if BEHIND.get(name) == answers)
+    assert used["contextWindow"] == stack.WINDOW // 2  # the smallest: it knows one for all
 
 
 def test_another_machine_is_told_of_every_route(running: Routed) -> None:
