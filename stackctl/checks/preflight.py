@@ -258,6 +258,17 @@ def _parsers_of(engine: EnginePlan, tool: Toolchain, args: Mapping[str, Any]) ->
         )  # fmt: skip
 
 
+def provider_keys(prepared: Prepared) -> Iterator[Finding]:
+    """The variables that hosted routes take their keys from are set."""
+    for name, to in prepared.loaded.hosted.items():
+        variable = to.api_key.removeprefix("env/")
+        if not os.environ.get(variable):
+            yield Finding(
+                f"key.{name}", Status.FAIL, f"the route `{name}` takes its provider's key from ${variable}, which is not set",
+                remedy=f"export {variable}=...",
+            )  # fmt: skip
+
+
 MACHINE: tuple[Callable[[Prepared], Iterator[Finding]], ...] = (
     directories,
     ports,
@@ -266,6 +277,7 @@ MACHINE: tuple[Callable[[Prepared], Iterator[Finding]], ...] = (
     gpu,
     model,
     memory,
+    provider_keys,
 )
 TOOLS: tuple[Callable[[Prepared], Iterator[Finding]], ...] = (versions, parsers, code.here)
 

@@ -31,7 +31,8 @@ def run(flags: Flags, *, yes: bool, as_json: bool) -> Outcome:
         raise NotRunningError(
             f"the stack `{paths.name}` is not running", remedy=f"stackctl up{names.option(paths.name)}"
         )
-    up.fail_on(preflight.run(prepared, (*preflight.TOOLS, preflight.model, preflight.disk)))
+    checks = (*preflight.TOOLS, preflight.model, preflight.disk, preflight.provider_keys)
+    up.fail_on(preflight.run(prepared, checks))
     report = stop(paths)
     for line in report.lines:
         output.note(f"stackctl: {line}")

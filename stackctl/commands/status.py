@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from stackctl import identity, names, output, runstate, vitals
@@ -35,7 +36,7 @@ def run(name: str | None, config: str | None) -> Outcome:
             f"the stack `{paths.name}` is not running", remedy=f"stackctl up{names.option(paths.name)}"
         )
     return Outcome(
-        lines=[_title(state), *([state.notice] if state.notice else []), *_unwell(state)],
+        lines=[_title(state), *_routes(state), *([state.notice] if state.notice else []), *_unwell(state)],
         table=(_HEAD, [_row(each) for each in state.services]),
         data=as_data(state),
     )
@@ -100,6 +101,7 @@ def as_data(state: StackState) -> dict[str, Any]:
         "verified_at": state.verified_at,
         "notice": state.notice,
         "services": services,
+        "routes": [asdict(each) for each in state.client.routes] if state.client else [],
     }
 
 
@@ -120,6 +122,15 @@ def _title(state: StackState) -> str:
     )
     window = f", window {state.client.window:,} tokens" if state.client and state.client.window else ""
     return f"stack {state.name}: {state.state} at {state.gateway_url} ({proof}{window})"
+
+
+def _routes(state: StackState) -> list[str]:
+    """Where the routes lead, in a line."""
+    found = []
+    for each in state.client.routes if state.client else ():
+        problem = f", no token at the start: {each.problem}" if each.problem else ""
+        found.append(f"{each.name} -> {each.engine or f'{each.served} (hosted{problem})'}")
+    return [f"routes: {', '.join(found)}"] if found else []
 
 
 def _row(each: ServiceRecord) -> tuple[str, ...]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from stackctl.clients.claude import is_real
-from stackctl.config import CLIENT_MODEL, DEFAULT_ROUTE, HostedConfig, asked_as
+from stackctl.clients.claude import is_real, twin
+from stackctl.config import CLIENT_MODEL, DEFAULT_ROUTE, TIERS, HostedConfig, asked_as
+from stackctl.errors import ConfigError
 from stackctl.model import Fact
 from stackctl.plan import engine as engines
 from stackctl.plan import shared
@@ -63,13 +64,17 @@ def build(given: Inputs) -> Plan:
         Fact("client model", CLIENT_MODEL, "default", "a real Claude id would hide the true window from Claude Code")
     )
     facts += [Fact("alias", alias, *loaded.origin("aliases")) for alias in config.aliases]
-    notes += [
-        f"the alias {alias} is a real Claude id: who asks for it gets this model, but Claude Code then believes in the window "
-        f"of that one; {CLIENT_MODEL} is told the true one"
-        for alias in config.aliases
-        if is_real(alias)
-    ]
     routes = _routes(loaded, made)
+    asked = [
+        *(("alias", alias) for alias in config.aliases),
+        *(("route", each.name) for each in routes if not _is_hosted(each)),
+    ]
+    notes += [
+        f"the {kind} {name} is a real Claude id: who asks for it gets this model, but Claude Code then believes in the window "
+        f"of that one; {CLIENT_MODEL} is told the true one"
+        for kind, name in asked
+        if name not in TIERS and is_real(name)
+    ]
     facts += [
         Fact(f"route {each.name}", f"{each.model} -> {_shown(each.to)}", *loaded.origin(f"routes.{each.name}"))
         for each in routes
@@ -101,9 +106,15 @@ def gateway_url(host: str, port: int) -> str:
 
 def _routes(loaded: Loaded, made: Mapping[str, EnginePlan]) -> tuple[RoutePlan, ...]:
     found: list[RoutePlan] = []
+    twins = {twin(asked_as(name)) for name in (DEFAULT_ROUTE, *TIERS)}
     for name, to in loaded.config.routes.items():
         if name == DEFAULT_ROUTE:
             continue
+        if name in twins:
+            raise ConfigError(
+                f"`routes.{name}` takes a name that Claude Code before 2.1.325 is given for `{CLIENT_MODEL}`",
+                remedy="give the route another name",
+            )
         answers: EnginePlan | HostedPlan
         if isinstance(to, HostedConfig):
             variable = f"{HOSTED}_{sum(isinstance(each.to, HostedPlan) for each in found) + 1}_KEY"
@@ -112,6 +123,10 @@ def _routes(loaded: Loaded, made: Mapping[str, EnginePlan]) -> tuple[RoutePlan, 
             answers = made[to]
         found.append(RoutePlan(name, asked_as(name), answers))
     return tuple(found)
+
+
+def _is_hosted(route: RoutePlan) -> bool:
+    return isinstance(route.to, HostedPlan)
 
 
 def _shown(to: EnginePlan | HostedPlan) -> str:

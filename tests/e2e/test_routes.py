@@ -101,6 +101,11 @@ def test_clients_are_told_of_every_route(running: Routed) -> None:
     assert set(BEHIND) <= listed
     assert "route opus (anthropic/claude-opus-4-8): answers, with one token" in running.chain.said
     assert "ready: a real token came through the gateway and every route" in running.chain.said
+    shown = running.chain.stackctl("status").stderr
+    assert (
+        "routes: haiku -> small, subagent -> small, opus -> anthropic/claude-opus-4-8 (hosted), gpt-4o -> small"
+        in shown
+    )
     assert {name: each["window"] for name, each in running.services().items() if each["kind"] == "engine"} == {
         "coder": stack.WINDOW,
         "small": stack.WINDOW // 2,

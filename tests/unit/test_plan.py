@@ -398,6 +398,11 @@ def test_routes_lead_where_they_say_and_a_name_means_one_engine(tmp_path: Path) 
     assert any("both serve m/x" in note for note in got.notes)
 
 
+def test_a_route_does_not_take_the_name_that_old_versions_are_given(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"`routes\.anthropic-local` takes a name"):
+        made(tmp_path, "engines: {a: {model: m/x}}\nroutes: {anthropic-local: a}")
+
+
 def test_the_routes_are_part_of_the_plan(tmp_path: Path) -> None:
     text = "engines: {a: {model: m/x}}\nroutes: {opus: a}"
     one = made(tmp_path, text)

@@ -166,3 +166,16 @@ def test_a_directory_that_others_prepared_is_found_before_anything_else(tmp_path
     (tmp_path / "home" / "stacks" / "default" / "logs").symlink_to(tmp_path)
     with pytest.raises(PreflightError, match="logs is a symbolic link"):
         preflight.run(made)
+
+
+def test_a_providers_key_that_is_not_exported_is_found_before_anything_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("THEIR_KEY", raising=False)
+    routes = {"opus": {"hosted": "anthropic/claude-opus-4-8", "api_key": "env/THEIR_KEY"}}
+    made = prepared(tmp_path, machines.CPU, routes=routes)
+    (found,) = bad(preflight.provider_keys(made))
+    assert "the route `opus` takes its provider's key from $THEIR_KEY" in found.cause
+    assert found.remedy == "export THEIR_KEY=..."
+    monkeypatch.setenv("THEIR_KEY", "x")
+    assert bad(preflight.provider_keys(made)) == []
