@@ -49,15 +49,21 @@ class _Word(str):
 
 
 class _Words(dict[str, str]):
+    """Every word in capitals, but those that read better as what they always are."""
+
     def __missing__(self, name: str) -> str:
         return _Word(name.upper())
 
 
-_APART = re.compile(r"  (stackctl [^`]*?)(?:  |$)")  # a command that stands apart by two spaces
+# A command that stands apart by two spaces or begins a text, up to what ends it.
+_APART = re.compile(r"(?:^|  )(stackctl [a-z][^`;,)]*?)(?=  | ?[;,)]|$)")
 
 
-def _plain(text: str) -> str:
-    return " ".join(_APART.sub(r" `\1` ", text.format_map(_Words())).split()).replace("` ;", "`;").replace("` ,", "`,")
+def _plain(text: str, hop: Hop) -> str:
+    end = {Hop.ENGINE: "the engine", Hop.GATEWAY: "the gateway"}.get(hop, "the engine")
+    words = _Words(end=_Word(end), configured=_Word("the configured parser"), said=_Word("its words"))
+    filled = _APART.sub(r" `\1` ", text.format_map(words))
+    return re.sub(r" +([;,)])", r"\1", " ".join(filled.split()))
 
 
 @cache
@@ -70,25 +76,26 @@ def topics() -> dict[str, Topic]:
 def _answers() -> Iterator[Topic]:
     for name, (hop, row) in answers.table().items():
         yield Topic(
-            name, hop, _plain(row.symptom), _plain(row.cause), _plain(row.remedy), row.source, fix=row.fix,
+            name, hop, _plain(row.symptom, hop), _plain(row.cause, hop), _plain(row.remedy, hop), row.source, fix=row.fix,
         )  # fmt: skip
 
 
 def _starts() -> Iterator[Topic]:
     for row in symptoms.table().failures:
-        who = "vLLM" if row.service == "engine" else "LiteLLM"
+        hop, who = _HOPS[row.service], "vLLM" if row.service == "engine" else "LiteLLM"
         line = row.sample.strip().splitlines()[0]
         yield Topic(
-            logs.name_of(row.id), _HOPS[row.service], f"{who} does not start", _plain(row.cause), _plain(row.remedy),
-            row.source, line=line, starting=True,
+            logs.name_of(row.id), hop, f"{who} does not start", _plain(row.cause, hop), _plain(row.remedy, hop), row.source,
+            line=line, starting=True,
         )  # fmt: skip
 
 
 def _said() -> Iterator[Topic]:
     for row in running.table():
+        hop = _HOPS[row.where]
         yield Topic(
-            logs.name_of(row.id), _HOPS[row.where], _plain(row.symptom), _plain(row.cause), _plain(row.remedy),
-            row.source, line=row.sample,
+            logs.name_of(row.id), hop, _plain(row.symptom, hop), _plain(row.cause, hop), _plain(row.remedy, hop), row.source,
+            line=row.sample,
         )  # fmt: skip
 
 
