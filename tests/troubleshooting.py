@@ -67,12 +67,9 @@ def _table(title: str, rows: list[Topic]) -> list[str]:
 def _first_five() -> list[str]:
     lines = ["", "## The five that everybody meets", "", "| what you see | cause | what to type | findings |", "| --- | --- | --- | --- |"]  # fmt: skip
     for row in known.table()[:5]:
-        there = [each for each in row.found_by if each in manual.topics()]
-        if not there:
-            continue
-        topic = manual.topics()[there[0]]
+        topic = manual.topics()[row.found_by[0]]
         lines.append(
-            f"| {cell(row.about)} | {cell(topic.cause)} | {cell(topic.remedy)} | {', '.join(map(link, there))} |"
+            f"| {cell(row.about)} | {cell(topic.cause)} | {cell(topic.remedy)} | {', '.join(map(link, row.found_by))} |"
         )
     return lines
 
@@ -80,11 +77,8 @@ def _first_five() -> list[str]:
 def _known() -> list[str]:
     lines = ["", "## Known failures, and the findings that they become", "", "| failure | findings | seen |", "| --- | --- | --- |"]  # fmt: skip
     for row in known.table()[5:]:
-        there = [each for each in row.found_by if each in manual.topics()]
-        if not there:
-            continue
-        about = row.about or f"vLLM does not start: {manual.topics()[there[0]].cause}"
-        lines.append(f"| {cell(about)} | {', '.join(map(link, there))} | {source(row.source)} |")
+        about = row.about or f"vLLM does not start: {manual.topics()[row.found_by[0]].cause}"
+        lines.append(f"| {cell(about)} | {', '.join(map(link, row.found_by))} | {source(row.source)} |")
     return lines
 
 

@@ -106,10 +106,10 @@ def diagnose(service: str, text: str, *, engine: str = "NAME") -> Cause | None:
     """
     service = ServiceKind(service)
     text = last_run(service, clean(text))
-    stopped = _first(service, table().stop, text)
+    told = _first(service, table().stop, text)
     best: tuple[tuple[int, int, int], Failure, re.Match[str]] | None = None
     for index, (row, pattern) in enumerate(_failures(service)):
-        end = stopped if stopped is not None and not row.after_stop else len(text)
+        end = told if told is not None and not row.after_stop else len(text)
         found = None
         for found in pattern.finditer(text, 0, end):  # noqa: B007 - the last one counts
             pass
@@ -127,6 +127,11 @@ def diagnose(service: str, text: str, *, engine: str = "NAME") -> Cause | None:
         sentence = f"{sentence} ({error[:200]})"
     remedy = fill(row.remedy, words).replace("engines.NAME", f"engines.{engine}")
     return Cause(row.id, sentence, remedy, line_of(text, found.start()))
+
+
+def stopped(service: str, text: str) -> bool:
+    """Whether a log text says that the service was told to stop."""
+    return _first(service, table().stop, text) is not None
 
 
 def diagnose_file(service: str, path: str, *, start: int = 0, engine: str = "NAME") -> Cause | None:

@@ -84,11 +84,13 @@ def _one(kind: ServiceKind, name: str, text: str, facts: Facts) -> Iterator[Find
         line = (facts.clean(cause.line),)
         when = "" if facts.running else "the last start failed: "
         yield found(cause.id, hop, Status.FAIL, f"{when}{cause.sentence}", line, cause.remedy, blocks=True)
-    elif record is not None and record.state is State.FAILED:
-        last = symptoms.last_error(text) or record.detail
-        detail = facts.clean(record.detail or "no reason is known")
+    elif (record is not None and record.state is State.FAILED) or (
+        not facts.running and _failed(record, facts) and _unfinished(kind, text)
+    ):
+        last = symptoms.last_error(text) or next((line for line in reversed(text.splitlines()) if line.strip()), "")
+        detail = record.detail if record is not None else "the last start ended before it was ready"
         yield answers.finding(
-            f"{hop}.failed", Status.FAIL, (facts.clean(last),) if last else (), service=name, detail=detail
+            f"{hop}.crashed", Status.FAIL, (facts.clean(last[:300]),), service=name, detail=facts.clean(detail)
         )
     elif by_hand or (kind is ServiceKind.ENGINE and facts.running):  # our own gateway keeps a record (storms.py)
         for each in running.noticed(kind.value, text, engine=engine):
@@ -101,6 +103,14 @@ def _failed(record: ServiceRecord | None, facts: Facts) -> bool:
     if not facts.running:
         return record is None or record.state not in {State.STOPPED, State.STOPPING}
     return record is not None and record.state not in _WELL
+
+
+def _unfinished(kind: ServiceKind, text: str) -> bool:
+    """Whether the last run in a log ended while it started, and was not told to."""
+    run = symptoms.last_run(kind, symptoms.clean(text))
+    begun = any(symptoms.phase(kind, line) for line in run.splitlines()[:200])
+    ready = any(found.id == "ready" for line in run.splitlines() if (found := symptoms.phase(kind, line)))
+    return begun and not ready and not symptoms.stopped(kind, run)
 
 
 def moved(facts: Facts) -> Iterator[Finding]:

@@ -61,7 +61,7 @@ _APART = re.compile(r"(?:^|  )(stackctl [a-z][^`;,)]*?)(?=  | ?[;,)]|$)")
 
 def _plain(text: str, hop: Hop) -> str:
     end = {Hop.ENGINE: "the engine", Hop.GATEWAY: "the gateway"}.get(hop, "the engine")
-    words = _Words(end=_Word(end), configured=_Word("the configured parser"), said=_Word("its words"))
+    words = _Words(end=_Word(end), configured=_Word("the configured parser"), said=_Word("its words"), option=_Word(""))
     filled = _APART.sub(r" `\1` ", text.format_map(words))
     return re.sub(r" +([;,)])", r"\1", " ".join(filled.split()))
 
@@ -136,7 +136,7 @@ def explain(topic: Topic) -> list[str]:
         f"  type:    {topic.remedy}",
     ]
     if topic.fix:
-        lines.append(f"           or let stackctl do it: stackctl doctor --fix ({topic.fix})")
+        lines.append("           or let stackctl do it: stackctl doctor --fix")
     also = [row for row in known.table() if topic.id in row.found_by]
     if also:
         lines.append("  known as: " + "; ".join(row.about or row.row.partition("/")[2] for row in also[:4]))

@@ -31,6 +31,8 @@ def checks(facts: Facts) -> tuple[Check, ...]:
         found += handmade.CHECKS
     if facts.own:
         found += [*modelfiles.CHECKS, *configuration.CHECKS, *logs.CHECKS, *processes.CHECKS]
+    elif facts.logs:
+        found += logs.CHECKS
     found += [*clientside.CHECKS, *map(_after_its_process, live.checks(facts)), *storms.CHECKS, *dotenv.CHECKS]
     return tuple(each for each in found if not (each.live and facts.static))
 

@@ -46,92 +46,6 @@ STARTUP = {
 }
 
 
-# Findings whose checks are being written.
-COMING = {
-    "behaviour.arguments",
-    "behaviour.blocks",
-    "behaviour.call-in-thinking",
-    "behaviour.inline-system",
-    "behaviour.json",
-    "behaviour.markup",
-    "behaviour.parser-missed",
-    "behaviour.prose",
-    "behaviour.template",
-    "behaviour.thinking-budget",
-    "behaviour.thinking-history",
-    "behaviour.thinking-refused",
-    "behaviour.tool-result",
-    "client.base-url-v1",
-    "client.field-refused",
-    "client.limited",
-    "client.no-key",
-    "client.no-node",
-    "client.other-url",
-    "client.proxy",
-    "client.real-model",
-    "client.request-refused",
-    "client.settings-override",
-    "client.stale-key",
-    "client.stale-url",
-    "client.stale-values",
-    "client.start-file",
-    "client.switch",
-    "client.too-old",
-    "client.two-keys",
-    "client.unknown-model",
-    "configuration.base-with-v1",
-    "configuration.cooldowns",
-    "configuration.drop-params",
-    "configuration.master-key-place",
-    "configuration.no-master-key",
-    "configuration.openai-provider",
-    "configuration.parser-unknown",
-    "configuration.retries",
-    "configuration.timeout",
-    "configuration.undiscoverable",
-    "configuration.window",
-    "engine.core-dead",
-    "engine.cut",
-    "engine.image-refused",
-    "engine.length-error",
-    "engine.no-count",
-    "engine.no-template",
-    "engine.prefix-cache",
-    "engine.tier",
-    "engine.tools-off",
-    "engine.window",
-    "gateway.cooldown",
-    "gateway.count",
-    "gateway.cut",
-    "gateway.empty",
-    "gateway.engine-key",
-    "gateway.image-refused",
-    "gateway.length",
-    "gateway.model-unlisted",
-    "gateway.no-count",
-    "gateway.prefix-cache",
-    "gateway.retries",
-    "gateway.thinking",
-    "gateway.tier",
-    "gateway.timeout",
-    "gateway.wrong-address",
-    "gateway.wrong-key-hangs",
-    "gateway.wrong-key-unclear",
-    "machine.driver",
-    "machine.gpu",
-    "machine.localhost",
-    "machine.port-held",
-    "model.code",
-    "model.no-template",
-    "model.quantisation",
-    "model.template-without-tools",
-    "model.window",
-    "model.wrong-parser",
-    "toolchain.torch-pair",
-    "toolchain.untested",
-}
-
-
 def known_findings() -> set[str]:
     """The ids of all findings that have a text."""
     read = [*(row.id for row in symptoms.table().failures), *(row.id for row in running.table())]
@@ -147,7 +61,7 @@ def test_every_known_failure_is_covered_and_none_is_listed_twice() -> None:
 
 def test_every_failure_is_found_by_findings_that_exist() -> None:
     missing = {each for row in ROWS for each in row.found_by if each not in known_findings()}
-    assert not missing - COMING
+    assert not missing
     assert all(row.found_by for row in ROWS)
 
 

@@ -72,9 +72,20 @@ def test_a_log_of_an_earlier_failure_does_not_count_while_the_service_is_well() 
 
 def test_a_failure_that_nobody_knows_is_told_with_its_last_exception() -> None:
     (found,) = said(facts("ValueError: quite new, with CANARY-KEY\n", State.FAILED, alive=True, secret="CANARY-KEY"))
-    assert (found.id, found.status) == ("engine.failed", Status.FAIL)
+    assert (found.id, found.status) == ("engine.crashed", Status.FAIL)
     assert "it exited with 1" in found.cause
     assert found.evidence == ("ValueError: quite new, with <redacted>",)
+
+
+def test_a_start_that_ended_without_a_word_is_told_with_its_last_line() -> None:
+    text = read("engine-start").partition("(APIServer pid=6) INFO:     Started server process")[0]
+    begun = "\n".join(line for line in text.splitlines() if "Application startup complete" not in line)
+    (found,) = said(facts(begun, None))
+    assert (found.id, found.status) == ("engine.crashed", Status.FAIL)
+    assert "ended before it was ready" in found.cause
+    assert not said(facts(begun, State.STARTING, alive=True))
+    assert not said(facts(f"{begun}\nINFO [shutdown] API server: shutdown triggered", None))
+    assert not said(facts("", None))
 
 
 def test_what_a_running_engine_warns_of_is_a_warning() -> None:

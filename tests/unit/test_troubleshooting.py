@@ -20,6 +20,12 @@ def test_every_finding_has_one_anchor_and_every_link_leads_to_one() -> None:
     assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= set(anchors)
 
 
+def test_it_begins_with_the_five_symptoms_of_the_guides() -> None:
+    rows = [line for line in troubleshooting.text().splitlines() if line.startswith("| ") and "---" not in line]
+    first = [row.split("|")[1].strip() for row in rows[1:6]]
+    assert [each.split()[0] for each in first] == ["Claude", "about", "streams", "claude", "prose"]
+
+
 def test_no_text_is_empty_and_no_brace_is_left() -> None:
     for topic in manual.topics().values():
         for text in (topic.symptom, topic.cause, topic.remedy):
