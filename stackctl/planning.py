@@ -159,7 +159,7 @@ def _route(route: plan.RoutePlan) -> RouteFacts:
     to = route.to
     if isinstance(to, plan.HostedPlan):
         return RouteFacts(route.name, route.model, to.model, window=to.window)
-    return RouteFacts(route.name, route.model, to.served, to.name, to.window, to.output_limit, bool(to.vision))
+    return RouteFacts(route.name, route.model, to.served, to.name, to.window, to.output_limit, to.vision)
 
 
 def client_facts(flags: Flags) -> ClientFacts:

@@ -42,13 +42,20 @@ def environment(
 
 
 def config(facts: Mapping[str, object]) -> dict[str, Any]:
-    """The provider, its one model with its true limits, and that model for everything. The key is only referred to."""
+    """The provider and its models with their true limits: the default one for everything, for small work the route of
+    haiku (or background) where there is one. The key is only referred to.
+    """
     model = str(facts["served"] or facts["model"])
-    row: dict[str, Any] = {"name": f"{model} on your own stack", "tool_call": True}
-    sees = facts.get("vision") is not False  # of a model that nobody knows, the gateway finds out
-    row |= {"attachment": sees, "modalities": {"input": ["text", "image"] if sees else ["text"], "output": ["text"]}}
-    if facts.get("window"):
-        row["limit"] = {"context": facts["window"], "output": facts["output_limit"]}
+    models = {model: _row(facts, f"{model} on your own stack")}
+    small = model
+    routes: Any = facts.get("routes") or ()
+    for each in routes:
+        # by the model's own name its engine is asked in OpenAI's protocol, without translation
+        asked = each["served"] if each["engine"] and each["served"] != model else each["model"]
+        where = "on your own stack" if each["engine"] else "hosted"
+        models.setdefault(asked, _row(each, f"{each['served']} {where} ({each['name']})"))
+        if each["name"] in {"haiku", "background"}:
+            small = asked
     provider = {
         "npm": "@ai-sdk/openai-compatible",  # built into OpenCode: nothing is downloaded
         "name": "stackctl",
@@ -57,10 +64,20 @@ def config(facts: Mapping[str, object]) -> dict[str, Any]:
             "apiKey": f"{{env:{KEY}}}",
             "timeout": 1000 * int(str(facts.get("timeout") or 600)),
         },
-        "models": {model: row},
+        "models": models,
     }
-    name = f"{PROVIDER}/{model}"
-    return {"provider": {PROVIDER: provider}, "model": name, "small_model": name, "share": "disabled"}
+    names = {"model": f"{PROVIDER}/{model}", "small_model": f"{PROVIDER}/{small}"}
+    return {"provider": {PROVIDER: provider}, **names, "share": "disabled"}
+
+
+def _row(facts: Mapping[str, object], name: str) -> dict[str, Any]:
+    """One model, by the facts of the stack or of a route."""
+    row: dict[str, Any] = {"name": name, "tool_call": True}
+    sees = facts.get("vision") is not False  # of a model that nobody knows, the gateway finds out
+    row |= {"attachment": sees, "modalities": {"input": ["text", "image"] if sees else ["text"], "output": ["text"]}}
+    if facts.get("window") and facts.get("output_limit"):
+        row["limit"] = {"context": facts["window"], "output": facts["output_limit"]}
+    return row
 
 
 def _own(environ: Mapping[str, str]) -> dict[str, Any]:

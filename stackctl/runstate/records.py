@@ -181,7 +181,7 @@ def _route(raw: Any) -> RouteFacts:
         engine=text_of(raw["engine"]),
         window=None if raw["window"] is None else number_of(raw["window"]),
         output_limit=None if raw["output_limit"] is None else number_of(raw["output_limit"]),
-        vision=raw["vision"] is True,
+        vision=None if raw["vision"] is None else bool(raw["vision"]),
         problem=text_of(raw["problem"]),
     )
 

@@ -215,6 +215,25 @@ def test_what_qwens_files_say_is_named(user: Path) -> None:
     ]
 
 
+def test_opencode_offers_every_route_and_does_small_work_by_the_one_for_it() -> None:
+    routes = [
+        {"name": "haiku", "model": "claude-local-haiku", "served": "acme/small", "engine": "attic", "window": 8192,
+         "output_limit": 2048, "vision": False, "problem": ""},
+        {"name": "sonnet", "model": "claude-local-sonnet", "served": FACTS["served"], "engine": "loft", "window": None,
+         "output_limit": 8192, "vision": None, "problem": ""},
+        {"name": "opus", "model": "claude-local-opus", "served": "anthropic/x", "engine": "", "window": None,
+         "output_limit": None, "vision": None, "problem": ""},
+    ]  # fmt: skip
+    made = opencode.config({**FACTS, "routes": routes})
+    models = made["provider"]["stackctl"]["models"]
+    assert list(models) == [FACTS["served"], "acme/small", "claude-local-sonnet", "claude-local-opus"]
+    assert models["acme/small"]["limit"] == {"context": 8192, "output": 2048}
+    assert models["acme/small"]["modalities"]["input"] == ["text"]
+    assert models["claude-local-opus"]["name"] == "anthropic/x hosted (opus)"
+    assert made["model"] == f"stackctl/{FACTS['served']}"
+    assert made["small_model"] == "stackctl/acme/small"
+
+
 def test_what_opencodes_files_say_is_named_and_overridden(user: Path) -> None:
     write(
         user / ".config" / "opencode" / "opencode.jsonc",
