@@ -195,6 +195,12 @@ def doctor(
         str | None,
         typer.Option("--explain", metavar="ID", help="Look at nothing: tell of a finding, or of a message you saw."),
     ] = None,
+    report: Annotated[
+        str | None,
+        typer.Option(
+            "--report", metavar="FILE", help="Also write all of it to a file for a bug report, without secrets."
+        ),
+    ] = None,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -213,6 +219,7 @@ def doctor(
         fix=fix,
         yes=yes,
         logs=tuple(log or ()),
+        report=report,
     )
     _end(lambda: command.run(request), debug=debug, as_json=as_json)
 

@@ -46,6 +46,7 @@ class Request:
     yes: bool = False
     verbose: bool = False
     logs: tuple[str, ...] = ()
+    report: str | None = None
 
 
 def run(request: Request) -> Outcome:
@@ -64,9 +65,13 @@ def run(request: Request) -> Outcome:
     bad = {Status.FAIL, Status.WARN} if request.strict else {Status.FAIL}
     code = FAILED if any(each.status in bad for each in findings) else 0
     said = verdict.sentence(findings, facts)
+    lines = [*_lines(ran, verbose=request.verbose), f"verdict: {said}"]
+    if request.report is not None:
+        _write_report(request.report, facts, findings, said)
+        lines.append(f"report: {request.report} (without keys, prompts and code; look at it before you send it)")
     return Outcome(
         code,
-        lines=[*_lines(ran, verbose=request.verbose), f"verdict: {said}"],
+        lines=lines,
         data={
             "verdict": said,
             "findings": [_as_data(each) for each in findings],
@@ -74,6 +79,17 @@ def run(request: Request) -> Outcome:
             **({"repairs": [asdict(each) for each in mended]} if request.fix else {}),
         },
     )
+
+
+def _write_report(path: str, facts: Facts, findings: Sequence[Finding], said: str) -> None:
+    from stackctl import files
+    from stackctl.checks import bundle
+
+    try:
+        if not files.create_private(path, bundle.text(facts, findings, said)):
+            raise ConfigError(f"--report {path} is there already", remedy="name a file that is not there yet")
+    except OSError as error:
+        raise ConfigError(f"--report {path} cannot be written: {error.strerror}", remedy="correct the path") from error
 
 
 def examine(request: Request) -> tuple[Facts, tuple[Ran, ...]]:

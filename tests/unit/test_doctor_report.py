@@ -1,0 +1,63 @@
+"""The report for a bug report: what is needed, and none of the canaries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stackctl.checks import bundle, facts
+from stackctl.config import Flags
+from stackctl.model import Finding, Status
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEY = "sk-stackctl-canary0123456789abcdef0123456789abcdef"
+PLAIN = "canary-of-a-password"  # what no pattern knows, only its name
+PROMPT = "CANARY PROMPT please refactor my payment module"
+CODE = "def canary_function(customer_ledger): return customer_ledger.total"
+LOG = f"""INFO 11-25 20:00:00 [api_server.py:1] vLLM API server version 0.32.0
+INFO 11-25 20:00:01 [logger.py:39] Received request chatcmpl-1: prompt: '{PROMPT}', params: SamplingParams(n=1)
+{CODE}
+    {CODE}
+user: {PROMPT}
+ERROR 11-25 20:00:02 [core.py:9] ValueError: bad input {{"messages": [{{"role": "user", "content": "{PROMPT}"}}]}}
+ERROR 11-25 20:00:02 [core.py:9] something about '{CODE}'
+ValidationError: input_value='{PROMPT}'
+  File "/opt/vllm/core.py", line 1, in run
+    {CODE}
+INFO 11-25 20:00:03 [loggers.py:1] Avg prompt throughput: 0.0 tokens/s, Running: 0 reqs
+INFO 11-25 20:00:04 [x.py:1] Authorization: Bearer {KEY}
+RuntimeError: CUDA out of memory
+"""
+
+
+def seen(tmp_path: Path, **more: object) -> facts.Facts:
+    given = {
+        "environ": {"ANTHROPIC_AUTH_TOKEN": KEY, "CLAUDE_CODE_MAX_CONTEXT_TOKENS": "32768", "MY_OWN": PLAIN, "HF_TOKEN": PLAIN},
+        "home": str(tmp_path), "cwd": "/", "flags": Flags(), "static": True, "logs": {"engine": LOG}, "secrets": frozenset({KEY, PLAIN}),
+    }  # fmt: skip
+    return facts.Facts(**(given | more))  # type: ignore[arg-type]
+
+
+def test_no_canary_is_in_it_and_the_cause_is(tmp_path: Path) -> None:
+    found = Finding("engine.died", Status.FAIL, f"{tmp_path}/x died", (f"key {KEY}", f"content: {PROMPT}"))
+    text = bundle.text(seen(tmp_path), [found], "the engine is down")
+    for canary in (KEY, PLAIN, "CANARY PROMPT", "canary_function", "customer_ledger", str(tmp_path)):
+        assert canary not in text
+    for wanted in (
+        "verdict: the engine is down", "engine.died: ~/x died", "vLLM API server version 0.32.0", "CUDA out of memory",
+        "Avg prompt throughput: 0.0", 'File "/opt/vllm/core.py", line 1', 'CLAUDE_CODE_MAX_CONTEXT_TOKENS="32768"', "ANTHROPIC_AUTH_TOKEN=(set)",
+        "HF_TOKEN=(set)", "stackctl 0",
+    ):  # fmt: skip
+        assert wanted in text, text
+
+
+def test_a_hand_written_file_is_shown_without_its_keys(tmp_path: Path) -> None:
+    config = {
+        "model_list": [{"model_name": "a", "litellm_params": {"model": "anthropic/x", "api_key": PLAIN, "api_base": "http://h:1"}}],
+        "general_settings": {"master_key": "os.environ/MASTER", "database_url": f"postgres://u:{PLAIN}@h/db"},
+    }  # fmt: skip
+    text = bundle.text(seen(tmp_path, hand_config=config, secrets=frozenset(), logs={}), [], "x")
+    assert PLAIN not in text
+    assert "os.environ/MASTER" in text
+    assert "http://h:1" in text
