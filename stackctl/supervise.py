@@ -15,7 +15,7 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from stackctl import driver, files, rendered
+from stackctl import blame, driver, files, rendered
 from stackctl.errors import StackError
 from stackctl.model import ClientFacts, Probe, ProcessSpec, ServiceKind, State, Work
 from stackctl.paths import StackPaths
@@ -95,10 +95,18 @@ def supervisor(order: Order, on_event: Callable[[Event], None]) -> Supervisor:
         order.specs,
         gateway_url=order.gateway_url,
         on_event=on_event,
-        verify=lambda: verify(order.target),
+        verify=lambda: _proved(order),
         prepare=write,
         notice=driver.Watch().notice,
     )
+
+
+def _proved(order: Order) -> ClientFacts:
+    """`verify`; where it fails, doctor is asked who is to blame while everything is still up."""
+    try:
+        return verify(order.target)
+    except StackError as error:
+        raise blame.explained(error, order.name, order.config) from error
 
 
 # --- events as lines ------------------------------------------------------------------------------------------------

@@ -37,9 +37,8 @@ def source(flags: Flags, paths: StackPaths, environ: Mapping[str, str]) -> Flags
 def choices(flags: Flags, loaded: Loaded, state: StackState) -> Flags:
     """With the model and the kind of gateway that run, where nothing but defaults speaks against them."""
     made = flags
-    client = state.client
     path = f"engines.{loaded.engine_name}"
-    served = client.served if client is not None else ""
+    served = next((each.model for each in state.services if each.kind is ServiceKind.ENGINE), "")
     # a hub id is served by its own name; of a directory only the last part is left, which is no flag any more
     if loaded.origin(f"{path}.model")[0] == "default" and loaded.engine.url is None and served.count("/") == 1:
         made = replace(made, model=served)

@@ -60,16 +60,18 @@ def _lane(
     if client is not None:
         told = {each.engine: each.window for each in client.routes} | {prepared.plan.engine.name: client.window}
         window = told.get(engine.name, window)
+    services = facts.state.services if facts.running and facts.state is not None else ()
+    served = next((each.model for each in services if each.name == engine.service and each.model), engine.served)
     shared: dict[str, Any] = {
-        "served": engine.served,
+        "served": served,
         "window": window,
         "tool_parser": engine.tool_parser,
         "reasoning_parser": engine.reasoning_parser,
         "vision": engine.fit is not None and engine.fit.size.vision,
-        "embedded": engine.model == EMBEDDED,
+        "embedded": engine.model == EMBEDDED and served == engine.served,
     }
     behind = Endpoint(
-        "engine", engine.name, engine.url, engine.served,
+        "engine", engine.name, engine.url, served,
         key=None if key == "none" else key, managed=engine.managed, **shared,
     )  # fmt: skip
     front = Endpoint(

@@ -26,7 +26,7 @@ from stackctl import (
     starting,
     toolchain,
 )
-from stackctl.checks import code, preflight
+from stackctl.checks import before, code, preflight, verdict
 from stackctl.clients import claude
 from stackctl.commands import trust
 from stackctl.config import EMBEDDED, Flags
@@ -263,17 +263,20 @@ def _fetch_model(prepared: Prepared, engine: EnginePlan) -> None:
 
 
 def fail_on(found: Iterable[Finding]) -> None:
-    """Print the warnings among findings; raise PreflightError for the first failure, with the others as evidence."""
-    findings = list(found)
+    """Print the warnings among findings; raise PreflightError for the first failure, with the others as evidence.
+
+    It is the one that `stackctl doctor` would begin with, in the same words.
+    """
+    findings = [before.named(each) for each in found]
     failed = [each for each in findings if each.status is Status.FAIL]
     for each in findings:
         if each.status is Status.WARN:
             output.warn(f"{each.cause} ({each.remedy})" if each.remedy else each.cause)
-    if failed:
-        first, *others = failed
-        raise PreflightError(
-            first.cause, remedy=first.remedy, evidence=(*first.evidence, *(f"also: {each.cause}" for each in others))
-        )
+    first = verdict.culprit(failed)
+    if first is not None:
+        also = [f"also: {each.cause}" for each in failed if each is not first]
+        see = [f"see: docs/TROUBLESHOOTING.md#{first.docs}"] if first.docs else []
+        raise PreflightError(first.cause, remedy=first.remedy, evidence=(*first.evidence, *also, *see))
 
 
 def _start(prepared: Prepared, *, detach: bool, as_json: bool) -> Outcome:

@@ -1,0 +1,120 @@
+"""`stackctl doctor --static` beside a real stack: silent while it is well, right about what was broken, and it changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from stackctl import runstate
+from tests.fakes.home import Home, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.drill
+
+KEYS = {"id", "status", "hop", "cause", "evidence", "remedy", "docs", "fix"}
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    home = Home(tmp_path)
+    monkeypatch.setenv("STACKCTL_HOME", str(home.state))
+    monkeypatch.setenv("STACKCTL_ENVS", str(home.envs))
+    yield home
+    home.close()
+
+
+def doctor(home: Home, *words: str, expect: int = 0, **extra: str) -> dict[str, Any]:
+    """What it says, as the pinned JSON."""
+    done = home.run("doctor", "--static", "--json", *words, expect=expect, cwd=None, **extra)
+    found = json.loads(done.stdout)
+    assert found["schema"] == 1
+    data = found["data"]
+    assert isinstance(data, dict)
+    assert set(data) == {"verdict", "findings", "seconds"}
+    assert all(set(each) == KEYS for each in data["findings"])
+    return data
+
+
+def wrong(data: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(each["id"], each["status"]) for each in data["findings"] if each["status"] in {"fail", "warn"}]
+
+
+def test_a_stack_that_is_well_has_nothing_said_against_it_and_one_that_is_down_neither(home: Home) -> None:
+    home.up()
+    found = doctor(home)
+    assert wrong(found) == []
+    assert found["verdict"] == "nothing wrong was found without asking anything (--static)"
+    said = home.run("doctor", "--static")
+    assert said.stdout == ""
+    assert "verdict: nothing wrong" in said.stderr
+    home.run("down")
+    found = doctor(home, "-c", str(home.root / "default.yaml"))
+    assert wrong(found) == []
+    assert found["verdict"] == "nothing stands in the way of a start; the stack is not running"
+
+
+def test_what_is_broken_in_a_running_stack_is_named_and_nothing_is_changed(home: Home) -> None:
+    status = home.up()
+    paths = home.paths()
+    engine = next(each for each in status["services"] if each["kind"] == "engine")["pid"]
+
+    key = (home.state / "stacks/default/client.key").read_bytes()
+    os.unlink(paths.client_key)
+    assert wrong(doctor(home, expect=1)) == [("gateway.key-file", "fail")]
+    (home.state / "stacks/default/client.key").write_bytes(key)
+    os.chmod(paths.client_key, 0o600)
+
+    shell = {"ANTHROPIC_BASE_URL": status["gateway_url"], "ANTHROPIC_AUTH_TOKEN": "sk-of-yesterday", "NO_PROXY": "*"}
+    found = wrong(doctor(home, expect=1, **shell))
+    assert ("client.stale-key", "fail") in found
+
+    config = home.root / "default.yaml"
+    config.write_text(config.read_text().replace("32768", "16384"))
+    assert wrong(doctor(home)) == [("configuration.drift", "warn")]
+    assert wrong(doctor(home, "--strict", expect=1)) == [("configuration.drift", "warn")]
+    config.write_text(config.read_text().replace("16384", "32768"))
+
+    os.kill(engine, signal.SIGSTOP)
+    try:
+        assert wrong(doctor(home, expect=1))[0] == ("engine.stopped", "fail")
+    finally:
+        os.kill(engine, signal.SIGCONT)
+    assert home.data("status")["services"][0]["pid"] == engine
+
+
+def test_a_dead_supervisor_and_a_spoilt_record_are_named_and_left_for_down(home: Home) -> None:
+    status = home.up()
+    paths = home.paths()
+    os.kill(status["supervisor"]["pid"], signal.SIGKILL)
+    until(lambda: not runstate.is_locked(paths), 20, "the lock is free")
+    assert wrong(doctor(home, expect=1))[0] == ("engine.supervisor-dead", "fail")
+    with open(paths.state, "w", encoding="utf-8") as stream:
+        stream.write("{")
+    assert wrong(doctor(home, expect=1))[0] == ("engine.state-broken", "fail")
+    with open(paths.state, encoding="utf-8") as stream:
+        assert stream.read() == "{"
+
+
+def test_what_cannot_be_looked_at_is_a_usage_error(home: Home, tmp_path: Path) -> None:
+    for words in (("--url", "ftp://x"), ("--url", "http://127.0.0.1:1", "--key-file", str(tmp_path / "none"))):
+        home.run("doctor", *words, expect=2)
+
+
+def test_a_report_holds_no_key_and_is_never_written_over_another_file(home: Home, tmp_path: Path) -> None:
+    home.up()
+    key = (home.state / "stacks/default/client.key").read_text().strip()
+    report = tmp_path / "report.md"
+    home.run("doctor", "--static", "--report", report)
+    text = report.read_text()
+    assert "verdict: nothing wrong" in text
+    assert key not in text
+    assert report.stat().st_mode & 0o077 == 0
+    home.run("doctor", "--static", "--report", report, expect=2)
+    assert report.read_text() == text
