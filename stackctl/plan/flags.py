@@ -29,6 +29,7 @@ UTILIZATION = 0.92  # vLLM's own default for --gpu-memory-utilization
 NOT_SUMMED = frozenset(  # with these the memory is the user's affair
     {"cpu-offload-gb", "quantization", "kv-cache-memory-bytes", "num-gpu-blocks-override", "data-parallel-size"}
 )
+NO_FILMS = "agents send pictures and no films, for the largest of which vLLM would keep memory (as rec:zai-org/Glyph)"
 TOOLS = "without it vLLM answers 400 to requests with tools"
 RESERVED = {  # flags that stackctl owns -> what to use instead
     "model": "engines.NAME.model",
@@ -135,6 +136,8 @@ def _memory(fit: Fit) -> Derived:
     if fit.eager:
         flags["enforce-eager"] = (True, "hardware", "CUDA graphs would take 0.8 GiB that the window needs")
     flags["max-num-seqs"] = (fit.sequences, "hardware", "an agent and its subagents; more would cost memory")
+    if size.vision and fit.used[0].kind != "cpu":
+        flags["limit-mm-per-prompt"] = ({"video": 0}, "default", NO_FILMS)
     if fit.used[0].total >= fitting.LARGE and fit.batch == fitting.SMALL_BATCH:
         flags["max-num-batched-tokens"] = (fit.batch, "hardware", "larger batches would take memory from the window")
     return flags

@@ -447,3 +447,19 @@ def test_engines_on_one_gpu_start_one_after_the_other_and_others_side_by_side(tm
         specs = services.specs(made_, StackPaths("default"), keys, str(tmp_path), {"PATH": "/bin"})
         waits[machine] = {spec.name: spec.after for spec in specs if spec.after}
     assert waits == {"1x80": {"small": ("big",)}, "8x80": {}, "cpu_only": {}}
+
+
+@pytest.mark.usefixtures("_no_cache")
+@pytest.mark.parametrize(("model", "sees"), [("Qwen/Qwen3.8-27B-FP8", True), ("openai/gpt-oss-20b", False)])
+def test_a_model_that_sees_keeps_no_memory_for_films_and_the_gateway_is_told(
+    tmp_path: Path, model: str, sees: bool
+) -> None:
+    plan_ = decided(tmp_path, f"engines: {{a: {{model: {model}}}}}", "1x80").plan
+    argv = plan_.engine.argv
+    assert ("--limit-mm-per-prompt" in argv) == sees
+    assert not sees or argv[argv.index("--limit-mm-per-prompt") + 1] == '{"video":0}'
+    assert {row["supports_vision"] for row in plan_.models()} == {sees}
+    own = "{limit-mm-per-prompt: {image: 2, video: 1}}"
+    asked = decided(tmp_path, f"engines: {{a: {{model: {model}, args: {own}}}}}", "1x80").plan.engine.argv
+    assert asked.count("--limit-mm-per-prompt") == 1
+    assert '{"image":2,"video":1}' in asked
