@@ -85,32 +85,35 @@ def _entry(line: str) -> Asked | None:
         return None
 
 
-# --- a LiteLLM that somebody started by hand
+# --- a server that keeps no record: a LiteLLM made by hand, or vLLM that clients ask themselves
 
 _ACCESS = re.compile(r'"POST (?P<path>/\S{1,200}) HTTP/[\d.]{1,3}" (?P<status>\d{3})')
-_CLOCK = re.compile(r"^(?P<h>\d\d):(?P<m>\d\d):(?P<s>\d\d) - ")
+_CLOCK = re.compile(r"(?:^|[A-Z] \d\d-\d\d )(?P<h>\d\d):(?P<m>\d\d):(?P<s>\d\d)(?: - | \[)")
 _SAID = re.compile(r"Exception occured - (?:litellm_call_id=\S{1,80} - )?(?P<error>.{1,400})")
 
 
-def from_log(text: str) -> tuple[Asked, ...]:
-    """The POST requests that a LiteLLM's log tells of, in their order; `at` is seconds of the day where it says so.
+def from_log(text: str, service: str = "gateway") -> tuple[Asked, ...]:
+    """The POST requests that a server's log tells of, in their order; `at` is seconds of the day where it says so.
 
     An access line says neither when nor what was asked: the time and the error are those of the last line before it
-    that has one, and requests to one path that end alike count as the same.
+    that has one, and requests to one path that end alike count as the same until one succeeds.
     """
-    return tuple(_lines(symptoms.last_run("gateway", symptoms.clean(text))))
+    return tuple(_lines(symptoms.last_run(service, symptoms.clean(text))))
 
 
 def _lines(text: str) -> Iterator[Asked]:
     at, error = 0.0, ""
+    answered: dict[str, int] = {}  # how often, by path
     for line in text.splitlines():
-        if clock := _CLOCK.match(line):
+        if clock := _CLOCK.search(line[:120]):
             at = int(clock["h"]) * 3600.0 + int(clock["m"]) * 60 + int(clock["s"])
         if said := _SAID.search(line):
             error = said["error"]
         elif access := _ACCESS.search(line):
             path, status = access["path"].partition("?")[0], int(access["status"])
             failed = status >= 400
-            same = f"{path} {status}"
+            if not failed:
+                answered[path] = answered.get(path, 0) + 1
+            same = f"{path} {status} {answered.get(path, 0)}"
             yield Asked(at, 0.0, path, status, "whole", same, "", error if failed else "")
             error = ""

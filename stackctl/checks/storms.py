@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from stackctl.model import Finding
 
 LEAST = 3  # times that the same request was asked, the last ones in vain
-LEAST_IN_LOG = 5  # the same for a log that does not tell requests apart
+LEAST_IN_LOG = 8  # the same for a log that does not tell requests apart, nor clients' from ours
 GAP = 300.0  # seconds: Claude Code waits at most 38 between two tries (2.1.330)
 RECENT = 1800.0  # seconds that an incident is told of
 _GAVE_UP = 3  # requests that a client left after the same time
@@ -73,15 +73,21 @@ def retries(facts: Facts) -> Iterator[Finding]:
     """No client repeats a failing request."""
     if found := storms(_recent(facts)):
         yield _told(found, facts, dated=True)
-    recorded = facts.paths is not None and os.path.exists(facts.paths.requests)
-    texts = [
-        text
-        for name, text in facts.logs.items()
-        if logs.kind_of(name, text) is ServiceKind.GATEWAY and not (recorded and logs.is_service(name))
-    ]
-    seen = [storm for text in texts for storm in storms(asked.from_log(text), LEAST_IN_LOG)]
+    seen = [storm for kind, text in _unrecorded(facts) for storm in storms(asked.from_log(text, kind), LEAST_IN_LOG)]
     if seen:
         yield _told(seen, facts, dated=False)
+
+
+def _unrecorded(facts: Facts) -> Iterator[tuple[ServiceKind, str]]:
+    """The logs of servers that clients ask without a record of ours: those made by hand, and an engine without a gateway."""
+    recorded = facts.paths is not None and os.path.exists(facts.paths.requests)
+    direct = facts.prepared is not None and not facts.prepared.plan.gateway.argv
+    for name, text in facts.logs.items():
+        kind = logs.kind_of(name, text)
+        ours = logs.is_service(name)
+        wanted = direct or not ours if kind is ServiceKind.ENGINE else not (ours and recorded)
+        if kind is not None and wanted:
+            yield kind, text
 
 
 def _told(found: Sequence[Storm], facts: Facts, *, dated: bool) -> Finding:

@@ -18,6 +18,7 @@ from stackctl.model import Status
 from stackctl.paths import StackPaths
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 # Seconds between Claude Code's tries on a 500 (2.1.330): 11 requests over 182 s.
@@ -168,16 +169,14 @@ INFO:     127.0.0.1:49320 - "POST /v1/messages?beta=true HTTP/1.1" 500 Internal 
 """  # fmt: skip
 
 
-def by_hand(times: tuple[str, ...]) -> str:
+def by_hand(times: Sequence[str]) -> str:
     return LOG + "".join(FAILURE.format(clock=each) for each in times)
 
 
 def test_the_log_of_a_litellm_made_by_hand_shows_a_storm_too(stack: StackPaths) -> None:
-    given = facts(
-        stack, [], logs={"/x/litellm.log": by_hand(("20:10:00", "20:10:02", "20:10:09", "20:10:46", "20:13:00"))}
-    )
+    given = facts(stack, [], logs={"/x/litellm.log": by_hand(["20:10:00", *["20:10:09"] * 6, "20:13:00"])})
     (found,) = storms.retries(given)
-    assert "asked the same 5 times over 180 s, in vain" in found.cause
+    assert "asked the same 8 times over 180 s, in vain" in found.cause
     assert "EngineCore encountered an issue" in found.cause
 
 
@@ -185,9 +184,20 @@ def test_a_few_failures_in_such_a_log_are_no_storm(stack: StackPaths) -> None:
     assert not list(storms.retries(facts(stack, [], logs={"/x/litellm.log": by_hand(("20:10:00", "20:10:02"))})))
 
 
-def test_a_success_in_between_ends_a_storm_in_such_a_log() -> None:
-    (answered, *failed) = asked.from_log(by_hand(("20:10:00", "20:10:02")))
-    assert answered.status == 200
-    assert [each.status for each in failed] == [500, 500]
-    assert not storms.storms([*failed, *[dataclasses.replace(answered, request=failed[0].request)], *failed], least=4)
-    assert isinstance(failed[0], Asked)
+def test_a_success_in_between_ends_a_storm_in_such_a_log(stack: StackPaths) -> None:
+    answered = 'INFO:     127.0.0.1:49318 - "POST /v1/messages?beta=true HTTP/1.1" 200 OK\n'
+    five = by_hand(["20:10:00"] * 5)
+    log = five + answered + five.removeprefix(LOG)
+    assert [each.status for each in asked.from_log(log)] == [200, *[500] * 5, 200, *[500] * 5]
+    assert not list(storms.retries(facts(stack, [], logs={"/x/litellm.log": log})))
+
+
+def test_the_log_of_a_vllm_that_clients_ask_themselves_shows_a_storm(stack: StackPaths) -> None:
+    line = 'INFO:     127.0.0.1:49320 - "POST /v1/messages?beta=true HTTP/1.1" 400 Bad Request\n'
+    clock = (
+        "(APIServer pid=7) INFO 11-25 20:{:02}:00 [loggers.py:335] Engine 000: Avg prompt throughput: 1.0 tokens/s\n"
+    )
+    log = "".join(clock.format(minute) + line for minute in range(8))
+    (found,) = storms.retries(facts(stack, [], logs={"/x/vllm.log": log}))
+    assert "asked the same 8 times over 420 s, in vain" in found.cause
+    assert "HTTP 400" in found.cause
