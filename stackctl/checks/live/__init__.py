@@ -104,11 +104,12 @@ def _lane(facts: Facts, lane: Lane, ends: float, quiet: dict[str, Quiet], engine
             yield from _peer(engine, None, place, "")
     if lane.gateway is None or (lane.engine is not None and lane.gateway.url == lane.engine.url):
         if engine is not None:  # clients talk to the engine itself
-            engine.front = True
+            engine.front, engine.longest = True, _longest(facts, direct=True)
             yield from _front(facts, engine, f"engine:{engine.endpoint.name}")
         return
     gateway = Peer(lane.gateway, ends, lock=lock, billing=billing)
     behind = f"engine:{lane.engine.name}" if lane.engine is not None else ""
+    gateway.front, gateway.longest = True, _longest(facts, direct=False)
     place = f"gateway:{lane.route}"
     yield from _peer(gateway, engine, place, behind)
     yield from _front(facts, gateway, place)
@@ -144,6 +145,15 @@ def _front(facts: Facts, peer: Peer, place: str) -> Iterator[Check]:
             f"tiers@{place}", Hop.GATEWAY, _first_line(asking.tiers), lambda facts: _clean(facts, asking.tiers(peer, asked)),
             needs=(f"answers@{place}",), live=True, seconds=_SECONDS,
         )  # fmt: skip
+
+
+def _longest(facts: Facts, *, direct: bool) -> int:
+    """The most tokens that a client may ask for: our gateway cuts anything to size, else it is what clients are told."""
+    told = facts.state.client.output_limit if facts.state is not None and facts.state.client is not None else 0
+    if facts.own:
+        return told or 1024 if direct else lengths.HUGE
+    said = facts.environ.get("CLAUDE_CODE_MAX_OUTPUT_TOKENS", "")
+    return int(said) if said.isdecimal() else lengths.USUAL
 
 
 def _asked(facts: Facts, peer: Peer) -> Mapping[str, str]:

@@ -31,7 +31,7 @@ def key(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
     words = answering.words(peer)
     if reply.status == 200:
         yield finding(f"{peer.where}.any-key", Status.WARN, (f"with a wrong key: {reply.shown()}",), **words)
-    elif reply.status not in {401, 403}:
+    elif not 400 <= reply.status < 500 or not reply.said:  # LiteLLM without a database says 400, in words
         late = reply.end is End.TIMEOUT
         yield finding(
             f"{peer.where}.wrong-key-{'hangs' if late else 'unclear'}",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _SLACK = 0.02  # a gateway may add a word of its own
 HUGE = 999_999  # tokens: more than any window of a model of one's own
+USUAL = 32_000  # what Claude Code asks for when it does not know the model (2.1.330)
 
 
 def count(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
@@ -58,19 +59,17 @@ def _counted(peer: Peer) -> int | str:
 
 
 def limit(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
-    """An answer longer than the window is cut to size by the gateway; an engine may refuse it, in words."""
+    """The longest answer that clients ask for is written or cut to size; an engine behind a gateway may refuse it, in words."""
     del engine
-    reply = peer.ask("Say hi.", max_tokens=HUGE, enough=lambda _: True)
+    asked = peer.longest if peer.front else HUGE
+    reply = peer.ask("Say hi.", max_tokens=asked, enough=lambda _: True)
     if reply.whole or reply.end is End.LEFT:
         return
-    shown = (f"with max_tokens {HUGE}: {reply.shown()}",)
+    shown = (f"with max_tokens {asked}: {reply.shown()}",)
     words = {**answering.words(peer), "said": reply.said or f"status {reply.status}"}
-    if peer.where == "engine":
-        if reply.status >= 500 or not reply.said:
-            yield finding("engine.length-error", Status.WARN, shown, **words)
-    elif reply.end is End.TIMEOUT:
-        return  # slow: another check's matter
-    elif reply.status == 400 and reply.said:
-        yield finding("gateway.length", Status.WARN, shown, blocks=False, **words)
-    else:
-        yield finding("gateway.length-error", Status.WARN, shown, blocks=False, **words)
+    if reply.end is End.TIMEOUT or answering.cooling(reply):
+        return  # slow, or kept out of use: other checks' matter
+    if reply.status >= 500 or not reply.said:
+        yield finding(f"{peer.where}.length-error", Status.WARN, shown, blocks=False, **words)
+    elif peer.front:
+        yield finding(f"{peer.where}.length", Status.WARN, shown, blocks=False, **words)

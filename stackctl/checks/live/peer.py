@@ -28,7 +28,8 @@ class Peer:
     """An endpoint, and what was learnt of it meanwhile.
 
     `chat_only` is set where it has no `/v1/messages`: it is then asked by chat completions. `front` says that
-    clients talk to it, `billing` that they put their billing header before the prompt. `ends` is the moment
+    clients talk to it, `billing` that they put their billing header before the prompt, `longest` is
+    the most tokens that they ask for in one answer. `ends` is the moment
     (monotonic) after which no question waits any longer.
     """
 
@@ -37,6 +38,7 @@ class Peer:
     chat_only: bool = False
     front: bool = False
     billing: bool = False
+    longest: int = 999_999
     lock: Quiet = field(default_factory=Quiet)
     learnt: dict[str, Any] = field(default_factory=dict)
     _said: set[str] = field(default_factory=set)

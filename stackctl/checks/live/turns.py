@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from stackctl.model import Finding
 
 PATIENCE = 12.0
+_EFFORT: dict[str, Any] = {
+    "output_config": {"effort": "high"}
+}  # goes with adaptive thinking; gateways make a budget of it
 # a red square of one pixel
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg=="
 
@@ -54,13 +57,13 @@ def thinking(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
     """A client that allows thinking gets an answer, and what is thought stays out of the text."""
     window = peer.endpoint.window or 32768
     asks: list[dict[str, Any]] = [{"type": "adaptive"}]
-    if peer.where == "gateway" or peer.endpoint.reasoning_parser:  # vLLM refuses a budget without a reasoning parser
+    if peer.endpoint.reasoning_parser:  # vLLM refuses a budget without one
         asks.append({"type": "enabled", "budget_tokens": 1024})
     for wish in asks:
         if peer.chat_only or (wish["type"] == "enabled" and window <= 4096):
             continue
-        length = min(2048, window // 2)
-        reply = peer.ask("What is 2 + 2?", most=PATIENCE, max_tokens=length, thinking=wish, enough=_settled)
+        length = min(6000, window // 2)
+        reply = peer.ask("What is 2 + 2?", most=PATIENCE, max_tokens=length, thinking=wish, enough=_settled, **_EFFORT)
         if reply.refused:
             name = "behaviour.thinking-budget" if "thinking" in reply.said else "behaviour.thinking-refused"
             yield _named(peer, engine, name, reply)
