@@ -14,6 +14,8 @@ from stackctl.hub.transfer import Progress
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stackctl.hub.download import Head
+
 __all__ = ["Progress", "cached", "check_local", "embedded", "embedded_dir", "head", "is_local", "model"]
 
 
@@ -62,7 +64,7 @@ def model(model_id: str, *, revision: str | None, on_progress: Callable[[Progres
     return download.model(model_id, revision=revision, on_progress=on_progress)
 
 
-def head(model_id: str, *, revision: str | None) -> str:
+def head(model_id: str, *, revision: str | None) -> Head:
     """Have what a hub model says of itself, without its weights; see `stackctl.hub.download.head`."""
     from stackctl.hub import download
 

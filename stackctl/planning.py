@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -29,25 +29,28 @@ from stackctl.model import ClientFacts, RouteFacts, ServiceKind
 from stackctl.paths import StackPaths
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from stackctl.catalog.families import Family
     from stackctl.config import EngineConfig, Flags, Loaded
     from stackctl.host import Host
+    from stackctl.hub.download import Head
     from stackctl.plan import Plan
+    from stackctl.plan.fit import Size
     from stackctl.ports import Ports
     from stackctl.toolchain import Toolchain
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A plan and what it was made from."""
+    """A plan and what it was made from; `heads` are what hub models that are not here say of themselves, by engine."""
 
     loaded: Loaded
     host: Host
     paths: StackPaths
     ports: Ports
     plan: Plan
+    heads: Mapping[str, Head] = field(default_factory=dict)
 
 
 def prepare(flags: Flags) -> Prepared:
@@ -57,31 +60,47 @@ def prepare(flags: Flags) -> Prepared:
 
 
 def decide(
-    loaded: Loaded, machine: Host, *, ask: bool = True, find: Callable[..., Toolchain] = toolchain.locate
+    loaded: Loaded,
+    machine: Host,
+    *,
+    ask: bool = True,
+    find: Callable[..., Toolchain] = toolchain.locate,
+    heads: Mapping[str, Head] | None = None,
 ) -> Prepared:
     """Make the plan for a configuration that has been read.
 
-    Without `ask`, an engine elsewhere is not asked anything; `find` says where a service's program is.
+    Without `ask`, an engine elsewhere is not asked anything; `find` says where a service's program is. `heads` are what
+    `fetch.head` gave for hub models that are neither in the catalogue nor here, by engine.
     """
     paths = StackPaths(loaded.config.name)
     chosen = ports.choose(loaded, paths)
     gateway = loaded.config.gateway
+    heads = heads or {}
     gateway_tool = None
     if gateway.kind != "direct":
         gateway_tool = find(ServiceKind.GATEWAY, configured_python=gateway.python, accelerator=machine.accelerator)
     given = plan.Inputs(
         loaded=loaded,
         host=machine,
-        engines=tuple(_engine(loaded, name, machine, chosen, ask=ask, find=find) for name in loaded.engines),
+        engines=tuple(
+            _engine(loaded, name, machine, chosen, ask=ask, find=find, head=heads.get(name)) for name in loaded.engines
+        ),
         gateway_port=chosen.gateway,
         gateway_tool=gateway_tool,
         config_path=os.path.join(paths.gateway_dir, render.CONFIG_FILE),
     )
-    return Prepared(loaded, machine, paths, chosen, plan.build(given))
+    return Prepared(loaded, machine, paths, chosen, plan.build(given), heads)
 
 
 def _engine(
-    loaded: Loaded, name: str, machine: Host, chosen: Ports, *, ask: bool, find: Callable[..., Toolchain]
+    loaded: Loaded,
+    name: str,
+    machine: Host,
+    chosen: Ports,
+    *,
+    ask: bool,
+    find: Callable[..., Toolchain],
+    head: Head | None,
 ) -> plan.EngineInputs:
     """What one engine is planned from."""
     engine = loaded.engines[name]
@@ -98,8 +117,8 @@ def _engine(
         port=chosen.gateway if loaded.config.gateway.kind == "direct" else chosen.engines[name],
         tool=tool,
         model_path=_model_path(model),
-        family=family_of(model, engine.revision),
-        size=sizes.size_of(model, revision=engine.revision) if model != config.EMBEDDED else None,
+        family=family_of(model, engine.revision, head.directory if head else None),
+        size=_size(model, engine.revision, head),
         templates_dir=chat_templates.directory(),
         code=own_code.agreed(model, engine.revision) if model != config.EMBEDDED else "",
     )
@@ -112,13 +131,20 @@ def _elsewhere(engine: EngineConfig, *, ask: bool) -> plan.RemoteFacts | None:
     return plan.RemoteFacts(engine.model or "unknown", None, speaks_messages=True)
 
 
-def family_of(model: str, revision: str | None) -> Family | None:
+def _size(model: str, revision: str | None, head: Head | None) -> Size | None:
+    if model == config.EMBEDDED:
+        return None
+    known = sizes.size_of(model, revision=revision)
+    return known or (sizes.of_files(model, head.directory, weights=head.weights) if head else None)
+
+
+def family_of(model: str, revision: str | None, head: str | None = None) -> Family | None:
     """By name, else by how the chat template of a checkpoint that is here writes its tool calls.
 
-    Flags that need a file (Mistral's own format) are dropped where the checkpoint lacks it: quantised re-uploads do.
+    `head` is a directory with its small files. Flags that need a file (Mistral's own format) are dropped where the checkpoint lacks it: quantised re-uploads do.
     """
     found = families.match(model)
-    directory = sizes.directory(model, revision) if model != config.EMBEDDED else None
+    directory = (sizes.directory(model, revision) or head) if model != config.EMBEDDED else None
     if found is not None:
         needed = found.flags_need_file
         if needed is None:

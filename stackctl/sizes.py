@@ -43,8 +43,11 @@ def directory(model: str, revision: str | None = None) -> str | None:
     return fetch.cached(model, revision)
 
 
-def of_files(name: str, path: str) -> Size | None:
-    """The size of the checkpoint in a directory; None when it is not one (whoever loads it says why)."""
+def of_files(name: str, path: str, *, weights: int | None = None) -> Size | None:
+    """The size of the checkpoint in a directory; None when it is not one (whoever loads it says why).
+
+    `weights` are the bytes of those that are not there yet.
+    """
     try:
         facts = checkpoint.read(path)
         with open(os.path.join(path, "config.json"), "rb") as stream:
@@ -55,7 +58,7 @@ def of_files(name: str, path: str) -> Size | None:
     return Size(
         name=name,
         precision=_precision(facts, config),
-        weights=facts.weight_bytes,
+        weights=facts.weight_bytes if weights is None else weights,
         context=facts.max_positions or 0,
         arch=arch if facts.max_positions else None,
         vision=bool(config.get("vision_config")),

@@ -93,10 +93,13 @@ def show(name: str) -> Outcome:
 def explained(name: str, *, window: int | None = None) -> Outcome:
     """The sum of a model on this machine. Raises ConfigError for one that is neither known nor on this machine."""
     size = sizes.size_of(name)
+    if size is None and not fetch.is_local(name):
+        head = fetch.head(name, revision=None)  # some KiB
+        size = sizes.of_files(name, head.directory, weights=head.weights)
     if size is None:
         raise ConfigError(
-            f"{name} is not in the catalogue and not on this machine: its size is not known",
-            remedy=f"stackctl models pull {name}  reads it from its files; stackctl models --all lists the known ones",
+            f"{name} is not in the catalogue, and its files do not say how large it is",
+            remedy="stackctl models --all lists the known ones",
         )
     machine = host.inspect(cache_dir())
     used = devices(machine, amd=True)

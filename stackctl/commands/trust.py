@@ -43,7 +43,7 @@ def code(named: str) -> Outcome:
     if directory is None:
         if fetch.is_local(model):
             raise ConfigError(f"there is no directory {model}", remedy="name a hub id, or a model's directory")
-        directory = fetch.head(model, revision=revision or None)
+        directory = fetch.head(model, revision=revision or None).directory
     names = checkpoint.code_files(directory)
     if not names:
         raise ConfigError(f"{model} brings no code of its own", remedy="nothing has to be agreed to")
@@ -68,7 +68,7 @@ def asked(prepared: Prepared, *, yes: bool) -> Prepared:
         for engine in prepared.plan.managed
         if (directory := checks.files(prepared, engine))
     ]
-    return planning.decide(prepared.loaded, prepared.host) if any(agreed) else prepared
+    return planning.decide(prepared.loaded, prepared.host, heads=prepared.heads) if any(agreed) else prepared
 
 
 def before_download(prepared: Prepared, *, yes: bool) -> list[Finding]:
@@ -80,7 +80,8 @@ def before_download(prepared: Prepared, *, yes: bool) -> list[Finding]:
             continue
         if checks.files(prepared, engine) or not (family is None or family.needs_remote_code):
             continue
-        directory = fetch.head(engine.model, revision=config.revision)
+        head = prepared.heads.get(engine.name) or fetch.head(engine.model, revision=config.revision)
+        directory = head.directory
         _asked(prepared, engine, directory, yes=yes)
         found += checks.in_files(prepared, engine, directory)
     return found

@@ -23,6 +23,7 @@ from stackctl import (
     runstate,
     services,
     shell,
+    sizes,
     starting,
     toolchain,
 )
@@ -88,7 +89,7 @@ def start_detached(flags: Flags, *, yes: bool) -> ClientFacts:
 
 def _made_ready(prepared: Prepared, flags: Flags, *, yes: bool) -> Prepared:
     """All that comes before the start: a model is settled, the machine checked, programs and weights are on disk."""
-    prepared = _proposed(prepared, flags, yes=yes)
+    prepared = _looked_up(_proposed(prepared, flags, yes=yes))
     _greet(prepared)
     render.render(prepared.plan)  # a spoiled template is found now, and not after a download
     prepared = trust.asked(prepared, yes=yes)
@@ -97,6 +98,19 @@ def _made_ready(prepared: Prepared, flags: Flags, *, yes: bool) -> Prepared:
     fail_on(trust.before_download(prepared, yes=yes))
     fetch_models(prepared)
     return _measured(prepared)
+
+
+def _looked_up(prepared: Prepared) -> Prepared:
+    """Hub models that nobody knows are planned from what the hub says of them, before anything is installed for them."""
+    heads = {
+        each.name: fetch.head(each.model, revision=config.revision)
+        for each in prepared.plan.managed
+        if (config := prepared.loaded.engines[each.name]).command is None
+        and not fetch.is_local(each.model)
+        and each.model != EMBEDDED
+        and sizes.size_of(each.model, revision=config.revision) is None
+    }
+    return planning.decide(prepared.loaded, prepared.host, heads=heads) if heads else prepared
 
 
 def _measured(prepared: Prepared) -> Prepared:
@@ -226,7 +240,7 @@ def _installed(prepared: Prepared, *, yes: bool) -> Prepared:
         raise InterruptedByUser(signal.SIGINT)
     for tool in missing:
         toolchain.install(tool, on_progress=_progress("engine" if tool.kind is ServiceKind.ENGINE else "gateway"))
-    prepared = trust.asked(planning.decide(prepared.loaded, prepared.host), yes=yes)
+    prepared = trust.asked(planning.decide(prepared.loaded, prepared.host, heads=prepared.heads), yes=yes)
     fail_on(preflight.run(prepared, preflight.TOOLS))
     return prepared
 

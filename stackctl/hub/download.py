@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stackctl.errors import PreflightError
@@ -20,6 +21,7 @@ _LARGE = 16 * 1024 * 1024  # bytes; smaller files are left to the hub's library
 _AT_ONCE = 4
 _LOOKUP = 20.0  # seconds
 _SPARE = 512 * 1024 * 1024  # bytes to leave free on the disk
+_HEAD = ("config.json", "params.json", "tokenizer_config.json", "chat_template.*", "*.py")
 _TRUE = frozenset({"1", "ON", "YES", "TRUE"})
 
 
@@ -48,8 +50,16 @@ def model(model_id: str, *, revision: str | None, on_progress: Callable[[Progres
         raise failures.explain(error, model_id, revision, endpoint()) from error
 
 
-def head(model_id: str, *, revision: str | None) -> str:
-    """Have the small files of a model that say what it is (config.json) and what it would run; return their directory.
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a model says of itself: the directory of its small files, and the bytes of its weights."""
+
+    directory: str
+    weights: int
+
+
+def head(model_id: str, *, revision: str | None) -> Head:
+    """Have the small files of a model that say what it is, how it is talked to and what it would run.
 
     Raises as `model` does.
     """
@@ -57,20 +67,23 @@ def head(model_id: str, *, revision: str | None) -> str:
 
     try:
         api = HfApi(endpoint=endpoint())
-        commit = str(api.model_info(model_id, revision=revision, timeout=_LOOKUP).sha)
+        info = api.model_info(model_id, revision=revision, files_metadata=True, timeout=_LOOKUP)
+        sizes = {each.rfilename: each.size or 0 for each in info.siblings or []}
+        _check_files(model_id, wanted(list(sizes)))
         fetched.note(model_id)
-        return str(
+        directory = str(
             api.snapshot_download(
                 model_id,
-                revision=commit,  # by its commit: no branch is named, so it does not count as downloaded
+                revision=str(info.sha),  # by its commit: no branch is named, so it does not count as downloaded
                 cache_dir=cache_dir(),
-                allow_patterns=["config.json", "*.py"],
+                allow_patterns=list(_HEAD),
                 tqdm_class=_bar(Meter(0)),
                 etag_timeout=_LOOKUP,
             )
         )
     except Exception as error:
         raise failures.explain(error, model_id, revision, endpoint()) from error
+    return Head(directory, sum(size for name, size in sizes.items() if name.endswith(".safetensors")))
 
 
 def _fetch(model_id: str, revision: str | None, on_progress: Callable[[Progress], None]) -> str:

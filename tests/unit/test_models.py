@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import socket
@@ -108,9 +109,10 @@ def test_a_model_that_does_not_fit_is_refused_with_its_variant_that_does(monkeyp
 
 def test_what_is_not_known_is_asked_for_and_a_near_name_offered(monkeypatch: pytest.MonkeyPatch) -> None:
     on(monkeypatch, "1x24")
-    with pytest.raises(ConfigError) as caught:
-        command.explained("someone/Unheard-Of-7B")
-    assert "stackctl models pull someone/Unheard-Of-7B" in caught.value.remedy
+    with Hub({}) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        with pytest.raises(PreflightError, match="someone/Unheard-Of-7B"):
+            command.explained("someone/Unheard-Of-7B")
     with pytest.raises(ConfigError) as near:
         command.show("Qwen/Qwen3.6-27b-F8")
     assert "Qwen/Qwen3.6-27B-FP8" in near.value.remedy
@@ -191,3 +193,25 @@ def test_on_the_command_line_lists_go_where_pipes_want_them() -> None:
     assert json.loads(as_json.stdout)["schema"] == 1
     shown = run("show", "openai/gpt-oss-20b")
     assert shown.stdout.startswith("openai/gpt-oss-20b\n")
+
+
+def test_a_model_that_nobody_knows_is_planned_from_what_the_hub_says_before_its_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    on(monkeypatch, "1x24")
+    given = EngineConfig(model="acme/tiny")
+    template = b"{% if tools %}<tool_call>{{ tools | tojson }} arguments</tool_call>{% endif %}"
+    with Hub({"acme/tiny": Repo({**FILES, "chat_template.jinja": template})}) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        loaded = Loaded(StackConfig(engines={"main": given}), {"main": given}, None)
+        planned = up._looked_up(planning.decide(loaded, machines.host("1x24")))
+        assert command.explained("acme/tiny").data["window"] == 40960
+        assert not any("safetensors" in request.path for request in hub.requests)
+    engine = planned.plan.engine
+    assert (engine.window, engine.tool_parser) == (40960, "hermes")
+    assert engine.fit is not None
+    assert engine.fit.size.weights == len(FILES["model.safetensors"])
+    large = dataclasses.replace(planned.heads["main"], weights=60 * 10**9)
+    refused = planning.decide(loaded, machines.host("1x24"), heads={"main": large}).plan.engine.fit
+    assert refused is not None
+    assert "60.0 GB of weights" in refused.refusal
