@@ -113,7 +113,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, gateway_python: str) -> Iter
     for row in clients.ROWS:
         made.work(row).mkdir(parents=True)
         turns += clients.turns(row, row.id, str(made.work(row) / "hello.py"))
-    turns.append({"when": {"any": "wait-for-ever"}, "reply": [{"text": "Wait"}, {"silence": 60.0}, {"text": "ed."}]})
+    turns.append({"when": {"any": "wait-for-ever"}, "reply": [{"text": "Wait"}, {"silence": 900.0}, {"text": "ed."}]})
     for mark, file in (("look-at-it", "dot.png"), ("read-the-paper", "paper.pdf")):
         (root / file).write_bytes(FILES[file])
         read = {"tool": "Read", "input": {"file_path": str(root / file)}}
@@ -295,12 +295,14 @@ def _launch(place: Place, row: clients.Row, *arguments: str) -> list[str]:
     return [str(STACKCTL), "launch", row.name, "--yes", "-c", str(place.config), "--", *arguments]
 
 
-def test_ctrl_c_ends_two_clients_at_once_as_it_ends_them_without_us(place: Place, tmp_path: Path) -> None:
+def test_ctrl_c_ends_clients_that_run_at_once_as_it_ends_them_without_us(place: Place, tmp_path: Path) -> None:
     """In the middle of an answer, each in a terminal of its own; then the same client by `env` alone, for comparison."""
-    rows = {row.name: row for row in clients.ROWS if row.id in {"claude-2.1.330", "codex-0.169.0"}}
+    rows = {row.name: row for row in reversed(clients.ROWS)}  # of Claude Code the newest
     words = {
         "claude": ["-p", "wait-for-ever claude"],
         "codex": ["exec", "--skip-git-repo-check", "wait-for-ever codex"],
+        "opencode": ["run", "wait-for-ever opencode"],
+        "qwen": ["-p", "wait-for-ever qwen"],
     }
     ended: dict[str, dict[str, int]] = {}
     place.run("launch", "claude", "--yes", "-c", str(place.config), "--", "--version", env=_environ(rows["claude"], tmp_path / "first"), cwd=tmp_path)  # fmt: skip
@@ -328,7 +330,7 @@ def test_ctrl_c_ends_two_clients_at_once_as_it_ends_them_without_us(place: Place
 
 def _answering(place: Place, mark: str, before: int, terminal: Terminal) -> None:
     """Wait until the engine has one more request with `mark`."""
-    ends = time.monotonic() + 60
+    ends = time.monotonic() + 180
     while len(place.asked(mark)) <= before:
         assert time.monotonic() < ends, terminal.seen
         terminal.drain(0.05)
@@ -421,6 +423,22 @@ def test_piped_stdin_without_a_terminal(place: Place, tmp_path: Path) -> None:
         cwd=tmp_path, stdin="pass-it-on, please",
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "I have read it.\n"), done.stderr
+
+
+def test_the_users_own_settings_and_model_win(place: Place, tmp_path: Path) -> None:
+    own = json.dumps({"env": {"CLAUDE_CODE_MAX_OUTPUT_TOKENS": "777"}})
+    done = place.run(
+        "launch", "claude", "--yes", "-c", str(place.config), "--", "-p", "pass-it-on (mine)", "--settings", own, "--model",
+        MODEL, "--output-format", "json", env=_environ(clients.ROWS[0], tmp_path / "home"), cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (
+        "your --settings JSON is merged over the stack's, which wins for CLAUDE_CODE_MAX_OUTPUT_TOKENS" in done.stderr
+    )
+    assert f"your --model {MODEL} wins over claude-local" in done.stderr
+    usage = json.loads(done.stdout)["modelUsage"]
+    assert {name: each["contextWindow"] for name, each in usage.items()} == {MODEL: WINDOW}
+    assert [each["body"]["max_tokens"] for each in place.asked("pass-it-on (mine)")] == [777]
 
 
 @pytest.mark.parametrize(("mark", "refused"), [("look-at-it", 1), ("read-the-paper", 0)])
