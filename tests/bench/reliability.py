@@ -1,11 +1,12 @@
 """docs/RELIABILITY.md, measured: our drills, and the same faults made to supervisord, circus and honcho.
 
-    python tests/bench/reliability.py [--only TOOL ...]       (`make reliability`; about five minutes)
+    python -m tests.bench.reliability [--only TOOL ...]       (`make reliability`; about ten minutes)
 
 Every tool runs the same stand-in shaped like vLLM (tests/fakes/service.py: API server -> EngineCore -> Worker) and gets
 the same faults by the same code. The others come from the package registry, into a directory that is removed again, with
 the settings that their manuals recommend for process trees. The second table is what `make drills` measured last
-(build/drills.json; REAL=1 for the rows on real vLLM); it is left as it is where that was not run.
+(build/drills.json; REAL=1 for the rows on real vLLM). What was measured is kept in build/reliability.json, so that one
+tool can be measured again alone; with `--none` the document is only written anew.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 SERVICE = ROOT / "tests" / "fakes" / "service.py"
 DOCUMENT = ROOT / "docs" / "RELIABILITY.md"
+KEPT = ROOT / "build" / "reliability.json"
 OTHERS = ("supervisor", "circus", "honcho")  # their names in the package registry
 TOOLS = ("stackctl", "supervisord", "circus", "honcho")
 TREE = 3  # processes of the stand-in
@@ -298,14 +300,16 @@ def install(directory: Path) -> tuple[Path, dict[str, str]]:
     return programs, {each["name"]: each["version"] for each in json.loads(listed)}
 
 
-def document(found: dict[str, dict[int, str]], versions: dict[str, str]) -> str:
+def document(found: dict[str, dict[str, str]], versions: dict[str, str]) -> str:
     """The whole document."""
     heads = [
         "stackctl", f"supervisord {versions.get('supervisor', '')}", f"circus {versions.get('circus', '')}",
         f"honcho {versions.get('honcho', '')}",
     ]  # fmt: skip
     rows = [
-        f"| {number} | {fault} | " + " | ".join(f"{found[tool].get(number, '')}" for tool in TOOLS) + " |"
+        f"| {number} | {fault} | "
+        + " | ".join(found.get(tool, {}).get(str(number), "not measured") for tool in TOOLS)
+        + " |"
         for number, fault, _ in FAULTS
     ]
     machine = f"{os.cpu_count()} CPUs, {platform.system()} {platform.release()}, Python {platform.python_version()}"
@@ -319,8 +323,9 @@ def document(found: dict[str, dict[int, str]], versions: dict[str, str]) -> str:
             "## The same faults, four supervisors",
             "",
             "Each runs the same stand-in, shaped like vLLM: an API server, its EngineCore, its Worker. supervisord has",
-            '`stopasgroup` and `killasgroup`, circus `stop_children`; honcho has nothing to set. "left" counts processes of',
-            "the stand-in, each of which would hold the GPU's memory.",
+            "`stopasgroup` and `killasgroup`, circus `stop_children`; each has a log file, and takes the service's output",
+            "through a pipe for it. honcho has nothing to set. *left* counts processes of the stand-in: each of vLLM's would",
+            "go on holding the GPU's memory. *healed* is a new process tree that answers work.",
             "",
             f"| # | fault | {' | '.join(head.strip() for head in heads)} |",
             "|---|---|---|---|---|---|",
@@ -341,15 +346,21 @@ def document(found: dict[str, dict[int, str]], versions: dict[str, str]) -> str:
 def main() -> int:
     """Measure, and write the document."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", action="append", choices=TOOLS, help="measure this tool alone; write nothing")
-    chosen = parser.parse_args().only or list(TOOLS)
-    with tempfile.TemporaryDirectory(prefix="reliability-tools-") as directory:
-        programs, versions = install(Path(directory) / "venv")
-        with ThreadPoolExecutor(2) as pool:
-            found = dict(zip(chosen, pool.map(lambda tool: measure(tool, programs), chosen), strict=True))
-    if chosen == list(TOOLS):
-        DOCUMENT.write_text(document(found, versions))
-        print(f"written: {DOCUMENT.relative_to(ROOT)}")
+    parser.add_argument("--only", action="append", choices=TOOLS, help="measure this tool alone")
+    parser.add_argument("--none", action="store_true", help="measure nothing: write the document from what is kept")
+    given = parser.parse_args()
+    kept: dict[str, Any] = json.loads(KEPT.read_text()) if KEPT.exists() else {"found": {}, "versions": {}}
+    if not given.none:
+        chosen = given.only or list(TOOLS)
+        with tempfile.TemporaryDirectory(prefix="reliability-tools-") as directory:
+            programs, kept["versions"] = install(Path(directory) / "venv")
+            with ThreadPoolExecutor(2) as pool:
+                for tool, rows in zip(chosen, pool.map(lambda tool: measure(tool, programs), chosen), strict=True):
+                    kept["found"][tool] = {str(number): said for number, said in rows.items()}
+        KEPT.parent.mkdir(exist_ok=True)
+        KEPT.write_text(json.dumps(kept, indent=1) + "\n")
+    DOCUMENT.write_text(document(kept["found"], kept["versions"]))
+    print(f"written: {DOCUMENT.relative_to(ROOT)}")
     return 0
 
 
