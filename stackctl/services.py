@@ -55,6 +55,7 @@ _ENGINE_PREFIXES = (
     "VLLM_",
 )
 _NEVER = ("VLLM_API_KEY", "VLLM_SERVER_DEV_MODE", "VLLM_ALLOW_INSECURE_SERIALIZATION")
+_BESIDE_VLLM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "beside_vllm")
 _OURS = {"User-Agent": "stackctl"}  # so that a log tells our questions from a client's
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 
@@ -87,6 +88,7 @@ def _engine(
     }
     env["VLLM_API_KEY"] = keys.client if plan.gateway.kind == "direct" else str(keys.engines[engine.name])
     env["NO_PROXY"] = env["no_proxy"] = proxy.merged(environ)
+    env["PYTHONPATH"] = _BESIDE_VLLM
     _own_programs_first(env, engine.argv[0])
     host = engine.url.removeprefix("http://").rpartition(":")[0]
     # vLLM's /health stays 200 before an EngineCore that hangs. Its counters move with each token, the KV cache's usage

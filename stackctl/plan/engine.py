@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LOOPBACK = "127.0.0.1"  # never `localhost`: vLLM and LiteLLM listen on IPv4 only
 EMBEDDED_SERVED = "smollm2-135m-instruct"
+GATE = "stackctl_engine.Gate"  # of beside_vllm/: vLLM itself asks for its key below a few prefixes only
 
 
 def plan(given: EngineInputs, facts: list[Fact], notes: list[str], *, direct: bool) -> EnginePlan:
@@ -88,7 +89,7 @@ def _managed(given: EngineInputs, facts: list[Fact], notes: list[str], *, direct
         url=f"http://{LOOPBACK}:{port}",
         port=port,
         window=configured_window(engine) or (fitted.window or None if fitted and not fitted.refusal else None),
-        argv=(*launcher, *vllm.argv(flags)),
+        argv=(*launcher, *vllm.argv(flags), *(("--middleware", GATE) if tool else ())),
         env=_environment(given.host, embedded=model == EMBEDDED) | _visible(given, fitted, facts),
         toolchain=tool,
         tool_parser=flags.get("tool-call-parser"),

@@ -65,7 +65,12 @@ DRILLS = (
     Drill("S8", "the user's tokens", "HF's only to the download and the engine, providers' only to the gateway"),
     Drill("S9", "telemetry, or anything else that leaves the machine", "0 attempts", real=True),
     Drill("S10", "the control socket", "0600, and the peer's uid is checked"),
-    Drill("S11", "the engine's paths without a key", "closed, or written down", real=True),
+    Drill(
+        "S11",
+        "the engine's paths without a key",
+        "closed but for health and counters, which the README names",
+        real=True,
+    ),
 )
 
 
