@@ -300,7 +300,7 @@ def install(directory: Path) -> tuple[Path, dict[str, str]]:
     return programs, {each["name"]: each["version"] for each in json.loads(listed)}
 
 
-def document(found: dict[str, dict[str, str]], versions: dict[str, str]) -> str:
+def document(found: dict[str, dict[str, str]], versions: dict[str, str], load: float) -> str:
     """The whole document."""
     heads = [
         "stackctl", f"supervisord {versions.get('supervisor', '')}", f"circus {versions.get('circus', '')}",
@@ -318,7 +318,7 @@ def document(found: dict[str, dict[str, str]], versions: dict[str, str]) -> str:
             "# Reliability, measured",
             "",
             "Made by `make reliability` (`tests/bench/reliability.py`); nothing here is written by hand.",
-            f"Measured on {machine}.",
+            f"Measured on {machine}, beside other work (load average {load:.0f}).",
             "",
             "## The same faults, four supervisors",
             "",
@@ -349,7 +349,7 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=TOOLS, help="measure this tool alone")
     parser.add_argument("--none", action="store_true", help="measure nothing: write the document from what is kept")
     given = parser.parse_args()
-    kept: dict[str, Any] = json.loads(KEPT.read_text()) if KEPT.exists() else {"found": {}, "versions": {}}
+    kept: dict[str, Any] = json.loads(KEPT.read_text()) if KEPT.exists() else {"found": {}, "versions": {}, "load": 0.0}
     if not given.none:
         chosen = given.only or list(TOOLS)
         with tempfile.TemporaryDirectory(prefix="reliability-tools-") as directory:
@@ -357,9 +357,10 @@ def main() -> int:
             with ThreadPoolExecutor(2) as pool:
                 for tool, rows in zip(chosen, pool.map(lambda tool: measure(tool, programs), chosen), strict=True):
                     kept["found"][tool] = {str(number): said for number, said in rows.items()}
+        kept["load"] = os.getloadavg()[2]
         KEPT.parent.mkdir(exist_ok=True)
         KEPT.write_text(json.dumps(kept, indent=1) + "\n")
-    DOCUMENT.write_text(document(kept["found"], kept["versions"]))
+    DOCUMENT.write_text(document(kept["found"], kept["versions"], kept["load"]))
     print(f"written: {DOCUMENT.relative_to(ROOT)}")
     return 0
 
