@@ -129,7 +129,7 @@ def _refused(prepared: Prepared, engine: EnginePlan, fit: Fit) -> Finding:
     host = engine.host or prepared.host
     best = advise.instead(fit.size.name, host, amd=prepared.loaded.engines[engine.name].python is not None)
     option = "--model " if engine is prepared.plan.engine else f"engines.{engine.name}.model: "
-    instead = f"serve one that fits: {option}{best.found.variant.id}; " if best else ""
+    instead = f"serve one that fits: {option}{best.found.variant.id}; " if best else f"{advise.NOTHING}; "
     forced = fit.size.arch is not None and fit.most and engine.window is None
     force = f", or take the small window: engines.{engine.name}.max_model_len: {fit.most}" if forced else ""
     where = "" if len(prepared.plan.managed) < 2 else f" in what the engine `{engine.name}` has of this machine"

@@ -111,8 +111,10 @@ def explained(name: str, *, window: int | None = None) -> Outcome:
     text += f"no: {fit.refusal}\n" if fit.refusal else "".join(f"{flag}\n" for flag in _flags(fit))
     text += "".join(f"note: {note}\n" for note in fit.notes)
     text += f"{explain.SURE[fit.size.sure]}{f' ({size.source})' if size.source else ''}\n"
-    if fit.refusal and (other := advise.instead(name, machine, amd=True)):
-        text += f"instead: {other.found.variant.id}, with a window of {other.fit.window} tokens\n"
+    if fit.refusal:
+        other = advise.instead(name, machine, amd=True)
+        best = f"{other.found.variant.id}, with a window of {other.fit.window} tokens" if other else advise.NOTHING
+        text += f"instead: {best}\n"
     return Outcome(1 if fit.refusal else 0, stdout=text, data=explain.as_data(fit))
 
 

@@ -42,6 +42,7 @@ from stackctl.verify import Behind, Target
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from stackctl.hub.download import Head
     from stackctl.keys import Keys
     from stackctl.model import ClientFacts, Finding
     from stackctl.paths import StackPaths
@@ -103,7 +104,7 @@ def _made_ready(prepared: Prepared, flags: Flags, *, yes: bool) -> Prepared:
 def _looked_up(prepared: Prepared) -> Prepared:
     """Hub models that nobody knows are planned from what the hub says of them, before anything is installed for them."""
     heads = {
-        each.name: fetch.head(each.model, revision=config.revision)
+        each.name: _head(each.model, config.revision)
         for each in prepared.plan.managed
         if (config := prepared.loaded.engines[each.name]).command is None
         and not fetch.is_local(each.model)
@@ -111,6 +112,11 @@ def _looked_up(prepared: Prepared) -> Prepared:
         and sizes.size_of(each.model, revision=config.revision) is None
     }
     return planning.decide(prepared.loaded, prepared.host, heads=heads) if heads else prepared
+
+
+def _head(model: str, revision: str | None) -> Head:
+    output.note(f"stackctl: {model} is not in the catalogue: asking the hub what it is")
+    return fetch.head(model, revision=revision)
 
 
 def _measured(prepared: Prepared) -> Prepared:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from stackctl.host import Host
     from stackctl.plan.hardware import Device
 
+NOTHING = "no model that can work as an agent fits here: a hosted one, or a GPU box named by `url:`, serves you better"
 FULL = 131072  # tokens; up to here a larger window is worth more than a better precision
 
 

@@ -71,6 +71,7 @@ def test_a_search_on_anthropics_servers_ends_in_one_sentence_before_the_engine_i
 
 MODELS = {  # as the catalogue has it, or has not; whether it reads pictures
     "known to read text only": ("Qwen/Qwen3-Coder-30B-A3B-Instruct-FP8", False),
+    "known to read pictures": ("Qwen/Qwen3.8-27B-FP8", True),
     "unknown, and reads text only": ("nobody/knows-this", False),
     "unknown, and reads pictures": ("nobody/knows-this", True),
 }

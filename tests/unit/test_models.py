@@ -105,6 +105,11 @@ def test_a_model_that_does_not_fit_is_refused_with_its_variant_that_does(monkeyp
     assert outcome.exit_code == 1
     assert "no: its recipe asks for 65.0 GB" in outcome.stdout
     assert "instead: Qwen/Qwen3.5-27B-GPTQ-Int4" in outcome.stdout
+    on(monkeypatch, "laptop_8")
+    assert (
+        "instead: no model that can work as an agent fits here: a hosted one"
+        in command.explained("openai/gpt-oss-20b").stdout
+    )
 
 
 def test_what_is_not_known_is_asked_for_and_a_near_name_offered(monkeypatch: pytest.MonkeyPatch) -> None:
