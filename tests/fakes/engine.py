@@ -567,7 +567,7 @@ class Handler(BaseHTTPRequestHandler):
                     self._pause(block)
                 for _ in range(min(output, 8)):
                     step()
-                time.sleep(turn.get("pace", 0.0) * output)
+                time.sleep(min(1.0, turn.get("pace", 0.0) * output))  # no reader that leaves is noticed meanwhile
                 self._json(200, _WHOLE[path](model, blocks, usage, cut))
             engine.count(generated=max(0, output - made), prompt=0 if made else len(request.tokens), success=1)
         except (BrokenPipeError, ConnectionResetError):

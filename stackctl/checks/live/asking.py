@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 WRONG_KEY = "sk-stackctl-doctor-wrong-key"
 WRONG_MODEL = "stackctl-doctor-no-such-model"
-QUICK = 4.0  # seconds within which a refusal comes; a client repeats what hangs
+QUICK = 7.0  # seconds within which a refusal comes; a client repeats what hangs
 
 
 def key(peer: Peer, engine: Peer | None) -> Iterator[Finding]:

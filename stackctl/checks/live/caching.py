@@ -28,7 +28,7 @@ def second_turn(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
     counted = engine or peer
     if metrics.read(counted) is None:
         return  # no counters, and no other proof
-    missed = _missed(peer, counted, billing=False)
+    missed = _missed(peer, counted, billing=False) and _missed(peer, counted, billing=False)  # others ask as well
     if missed is not None:
         yield finding(f"{peer.where}.prefix-cache", Status.WARN, missed.evidence, **missed.words(peer))
     elif peer.billing and (missed := _missed(peer, counted, billing=True)) is not None:

@@ -15,7 +15,7 @@ QUERIES = "vllm:prefix_cache_queries_total"
 REQUESTS = "http_requests_total"
 
 
-def read(peer: Peer, most: float = 2.0) -> dict[str, float] | None:
+def read(peer: Peer, most: float = 5.0) -> dict[str, float] | None:
     """The sum of each metric over its labels; None where there are none. Requests are those for answers alone."""
     answer = peer.get("/metrics", most)
     if not answer.ok:

@@ -6,6 +6,7 @@ import itertools
 import re
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stackctl.checks.answers import finding
@@ -24,7 +25,7 @@ ASKED = "Count from 1 to 200, with spaces between the numbers. Only the numbers.
 PATIENCE = 9.0
 AT_ONCE = 4
 _TIMEOUT = re.compile(r"time(?:d )?out", re.IGNORECASE)
-_FREED = 3.0  # seconds within which an engine notices that its reader has gone
+_FREED = 5.0  # seconds within which an engine notices that its reader has gone
 
 
 def to_the_end(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
@@ -46,14 +47,14 @@ def to_the_end(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
             yield finding(f"{peer.where}.error", Status.FAIL, shown, **words)
         else:
             yield finding(f"{peer.where}.cut", Status.FAIL, shown, **words)
-    elif (
-        reply.whole
-        and reply.streamed
-        and reply.arrivals <= 2
-        and reply.usage.get("output_tokens", 0) > 40
-        and reply.elapsed > 0.3
-    ):
+    elif _at_once(reply) and _at_once(peer.ask(ASKED, most=PATIENCE, max_tokens=peer.length(64))):
         yield finding(f"{peer.where}.buffers", Status.WARN, shown, **words)
+
+
+def _at_once(reply: Reply) -> bool:
+    """A long answer came in one piece. (Twice: a busy machine may read many pieces as one.)"""
+    long = reply.usage.get("output_tokens", 0) > 40 and reply.elapsed > 0.3
+    return reply.whole and reply.streamed and reply.arrivals <= 2 and long
 
 
 def _last(reply: Reply) -> float:
@@ -64,14 +65,14 @@ def side_by_side(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
     """Four questions are answered side by side, and not one after the other."""
     del engine
     replies: list[Reply] = []
-    spans: list[tuple[float, float]] = []
+    spans: list[_Span] = []
 
     def one(number: int) -> None:
         began = time.monotonic()
         reply = peer.ask(f"{ASKED} ({number})", most=PATIENCE, max_tokens=24, patient=False)
         replies.append(reply)
         first = began + (reply.first_at if reply.first_at is not None else reply.elapsed)
-        spans.append((first, began + reply.elapsed))
+        spans.append(_Span(began, first, began + reply.elapsed))
 
     threads = [threading.Thread(target=one, args=(number,), daemon=True) for number in range(AT_ONCE)]
     for each in threads:
@@ -86,16 +87,30 @@ def side_by_side(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
             return
         said = f"{len(bad)} of {AT_ONCE} at once failed: {bad[0].shown()}"
         yield finding(f"{peer.where}.parallel-fails", Status.FAIL, (said,), said=bad[0].said, **words)
-    elif len(spans) == AT_ONCE and all(each.whole for each in replies) and _serial(sorted(spans)):
-        said = "; ".join(f"{first - spans[0][0]:+.2f} to {last - spans[0][0]:+.2f} s" for first, last in sorted(spans))
+    elif len(spans) == AT_ONCE and all(each.whole for each in replies) and _serial(spans):
+        zero = min(each.began for each in spans)
+        ordered = sorted(spans, key=lambda each: each.first)
+        said = "; ".join(f"{each.first - zero:.2f} to {each.last - zero:.2f} s" for each in ordered)
         yield finding(f"{peer.where}.serial", Status.WARN, (f"the four answers came at {said}",), **words)
 
 
-def _serial(spans: list[tuple[float, float]]) -> bool:
-    """Each answer began when the one before had ended, and each took long enough for that to be no accident."""
-    lengths = [last - first for first, last in spans]
-    after = all(later[0] >= earlier[1] - 0.02 for earlier, later in itertools.pairwise(spans))
-    return after and min(lengths) > 0.1
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """One answer: when it was asked for, when its first and its last word came (seconds, monotonic)."""
+
+    began: float
+    first: float
+    last: float
+
+
+def _serial(spans: list[_Span]) -> bool:
+    """Each answer waited for the one before, though it was asked for earlier, and took long enough to be no accident."""
+    ordered = sorted(spans, key=lambda each: each.first)
+    waited = all(
+        later.began < earlier.last - 0.05 and later.first >= earlier.last - 0.02
+        for earlier, later in itertools.pairwise(ordered)
+    )
+    return waited and min(each.last - each.first for each in spans) > 0.1
 
 
 def left_alone(peer: Peer, engine: Peer | None) -> Iterator[Finding]:

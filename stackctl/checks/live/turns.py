@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from stackctl.model import Finding
 
 PATIENCE = 12.0
-_EFFORT: dict[str, Any] = {
-    "output_config": {"effort": "high"}
-}  # goes with adaptive thinking; gateways make a budget of it
 # a red square of one pixel
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg=="
 
@@ -63,7 +60,7 @@ def thinking(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
         if peer.chat_only or (wish["type"] == "enabled" and window <= 4096):
             continue
         length = min(6000, window // 2)
-        reply = peer.ask("What is 2 + 2?", most=PATIENCE, max_tokens=length, thinking=wish, enough=_settled, **_EFFORT)
+        reply = peer.ask("What is 2 + 2?", most=PATIENCE, max_tokens=length, thinking=wish, enough=_settled)
         if reply.refused:
             name = "behaviour.thinking-budget" if "thinking" in reply.said else "behaviour.thinking-refused"
             yield _named(peer, engine, name, reply)
