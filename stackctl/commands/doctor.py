@@ -162,27 +162,35 @@ def _lines(ran: Sequence[Ran], *, verbose: bool) -> list[str]:
     """The report for people, hop by hop: what is fine on one line, what is not with all that is known of it."""
     lines: list[str] = []
     for hop in Hop:
-        here = [each for each in ran if each.check.hop is hop]
+        here = [*(_proofs(ran, hop) if verbose else _fine(ran, hop)), *_said(ran, hop)]
         if here:
-            lines += [str(hop), *(_all(here) if verbose else _brief(here)), ""]
+            lines += [str(hop), *here, ""]
     return lines
 
 
-def _all(ran: Sequence[Ran]) -> Iterator[str]:
+def _is_fine(ran: Ran) -> bool:
+    return all(finding.status is Status.OK for finding in ran.findings)
+
+
+def _fine(ran: Sequence[Ran], hop: Hop) -> list[str]:
+    """One line for all that is fine."""
+    words = _words([each.check.id for each in ran if each.check.hop is hop and _is_fine(each)])
+    return textwrap.wrap(words, _WIDTH, initial_indent="  ok    ", subsequent_indent=_INDENT, break_on_hyphens=False)
+
+
+def _proofs(ran: Sequence[Ran], hop: Hop) -> Iterator[str]:
+    """What each check proves, and how long it took."""
     for each in ran:
-        yield from (line for finding in each.findings for line in _shown(finding))
-        yield f"{_INDENT}{each.check.proves} ({each.seconds:.2f} s)"
+        if each.check.hop is hop:
+            worst = "ok" if _is_fine(each) else ""
+            yield f"  {worst:<6}{each.check.id}: {each.check.proves} ({each.seconds:.2f} s)"
 
 
-def _brief(ran: Sequence[Ran]) -> Iterator[str]:
-    """One line for all that is fine; a check that was left out because of another is not worth a line."""
-    fine = [each.check.id for each in ran if all(finding.status is Status.OK for finding in each.findings)]
-    yield from textwrap.wrap(
-        _words(fine), _WIDTH, initial_indent="  ok    ", subsequent_indent=_INDENT, break_on_hyphens=False
-    )
+def _said(ran: Sequence[Ran], hop: Hop) -> Iterator[str]:
+    """What is not fine; a check that was left out because of another is not worth a line."""
     for each in ran:
         for finding in each.findings:
-            if finding.status is not Status.OK and not finding.cause.startswith("needs "):
+            if finding.hop == hop and finding.status is not Status.OK and not finding.cause.startswith("needs "):
                 yield from _shown(finding)
 
 
