@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from stackctl.ports import Ports
     from stackctl.toolchain import Toolchain
 
+UNASKED = "unknown"  # what an engine elsewhere is called when nothing may be asked
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -128,7 +130,7 @@ def _elsewhere(engine: EngineConfig, *, ask: bool) -> plan.RemoteFacts | None:
     """What an engine elsewhere says of itself; unasked, the name that the configuration gives it has to do."""
     if ask:
         return remote.discover(engine)
-    return plan.RemoteFacts(engine.model or "unknown", None, speaks_messages=True)
+    return plan.RemoteFacts(engine.model or UNASKED, None, speaks_messages=True)
 
 
 def _size(model: str, revision: str | None, head: Head | None) -> Size | None:

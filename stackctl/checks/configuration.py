@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from stackctl import names, render, rendered
+from stackctl import names, planning, render, rendered
 from stackctl.checks import answers
 from stackctl.checks.check import Check, Hop
 from stackctl.config import EMBEDDED
@@ -106,12 +106,12 @@ def _known(facts: Facts) -> bool:
     """Whether the plan is whole: unasked, an engine elsewhere has no name; a directory named on the command line is not
     recorded.
     """
-    loaded, state = facts.loaded, facts.state
-    if loaded is None or state is None or state.client is None:
+    loaded, state, prepared = facts.loaded, facts.state, facts.prepared
+    if loaded is None or state is None or state.client is None or prepared is None:
         return False
-    unnamed = any(each.url is not None and each.model is None for each in loaded.engines.values())
+    unasked = any(each.served == planning.UNASKED for each in prepared.plan.engines)
     by_default = loaded.origin(f"engines.{loaded.engine_name}.model")[0] == "default" and not loaded.engine.url
-    return not (facts.static and unnamed) and not (by_default and state.client.served != EMBEDDED_SERVED)
+    return not unasked and not (by_default and state.client.served != EMBEDDED_SERVED)
 
 
 def _option(facts: Facts) -> str:

@@ -155,8 +155,14 @@ class _Look:
         self._machine.wait()
         if self._found["host"] is None:
             return
+        self._plan(loaded, ask=not self._found["static"])
+        if state is not None and "prepared" not in self._found:  # its gateway may know a key that this shell does not
+            self._plan(loaded, ask=False)
+
+    def _plan(self, loaded: Loaded, *, ask: bool) -> None:
+        self._found.pop("prepare_error", None)
         try:
-            self._found["prepared"] = planning.decide(loaded, self._found["host"], ask=not self._found["static"])
+            self._found["prepared"] = planning.decide(loaded, self._found["host"], ask=ask)
         except StackError as error:
             self._found["prepare_error"] = error
         except OSError as error:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from stackctl import sockets
 from stackctl.checks.endpoints import Endpoint, Lane
 from stackctl.config import EMBEDDED
 from stackctl.errors import ConfigError
@@ -56,12 +58,14 @@ def _lane(
     if named:
         key = facts.environ.get(named.removeprefix("env/")) or key
     client = facts.state.client if facts.running and facts.state is not None else None
-    window = engine.window
+    window, served = engine.window, engine.served
     if client is not None:
-        told = {each.engine: each.window for each in client.routes} | {prepared.plan.engine.name: client.window}
-        window = told.get(engine.name, window)
+        told = {each.engine: (each.window, each.served) for each in client.routes}
+        told[prepared.plan.engine.name] = (client.window, client.served)
+        window, served = told.get(engine.name, (window, served))
     services = facts.state.services if facts.running and facts.state is not None else ()
-    served = next((each.model for each in services if each.name == engine.service and each.model), engine.served)
+    if engine.managed:
+        served = next((each.model for each in services if each.name == engine.service and each.model), served)
     shared: dict[str, Any] = {
         "served": served,
         "window": window,
@@ -122,6 +126,7 @@ def read_litellm(path: str) -> Mapping[str, Any]:
 def _hand(facts: Facts, key: str | None) -> tuple[Lane, ...]:
     """A lane for each model name of a hand-written LiteLLM file; the first deployment of a name counts."""
     rows = (facts.hand_config or {}).get("model_list")
+    asked = facts.url_target is not None or _listens(LITELLM)
     url = (facts.url_target or LITELLM).rstrip("/").removesuffix("/v1")
     master = _secret(((facts.hand_config or {}).get("general_settings") or {}), "master_key", facts.environ)
     found: dict[str, Lane] = {}
@@ -139,8 +144,13 @@ def _hand(facts: Facts, key: str | None) -> tuple[Lane, ...]:
             "gateway", name, url, name, key=key or master or client_key(facts.environ), served=served,
             hosted=behind is None,
         )  # fmt: skip
-        found[name] = Lane(name, behind, front)
+        found[name] = Lane(name, behind, front if asked else None)
     return tuple(found.values())
+
+
+def _listens(url: str) -> bool:
+    port = urlsplit(url).port
+    return any(each.port == port for each in sockets.listening())
 
 
 def _secret(values: Any, name: str, environ: Mapping[str, str]) -> str | None:

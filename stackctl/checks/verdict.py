@@ -29,7 +29,8 @@ def sentence(findings: Sequence[Finding], facts: Facts) -> str:
     """The verdict line."""
     first = culprit(findings)
     if first is None:
-        return _fine(facts)
+        smoke = any(each.id == "behaviour.embedded" for each in findings)
+        return _fine(facts) + ("; tool calls: not expected of this model" if smoke else "")
     if first.status is Status.WARN:
         return f"works, but {first.cause}"
     return first.cause
@@ -38,6 +39,8 @@ def sentence(findings: Sequence[Finding], facts: Facts) -> str:
 def _fine(facts: Facts) -> str:
     if facts.own and not facts.running:
         return "nothing stands in the way of a start; the stack is not running"
+    if facts.hand_file is not None and not any(lane.gateway for lane in facts.lanes):
+        return "nothing is wrong with the file; LiteLLM itself was not asked (name its address: --url http://...)"
     if facts.static:
         return "nothing wrong was found without asking anything (--static)"
     return "everything works"
