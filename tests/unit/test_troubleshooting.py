@@ -1,4 +1,8 @@
-"""The manual of doctor's findings: the generated file, its anchors, and what --explain finds."""
+"""The manual of doctor's findings: the generated file, its anchors, and what --explain finds.
+
+It is made of answers/{machine,toolchain,model,configuration,engine,gateway,client,behaviour}.yaml, symptoms.yaml,
+running.yaml and known.yaml: who changes one of them runs `make troubleshooting-doc`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,11 @@ from stackctl.catalog import running, symptoms
 from stackctl.checks import logs, manual
 from stackctl.errors import ConfigError
 from tests import troubleshooting
+
+
+def test_the_file_is_what_the_catalogue_says() -> None:
+    same = troubleshooting.FILE.read_text(encoding="utf-8") == troubleshooting.text()
+    assert same, "the catalogue has changed: run `make troubleshooting-doc` and commit docs/TROUBLESHOOTING.md"
 
 
 def test_every_finding_has_one_anchor_and_every_link_leads_to_one() -> None:
