@@ -72,8 +72,9 @@ def _engine(
     plan: Plan, engine: EnginePlan, paths: StackPaths, keys: Keys, tmp: str, environ: Mapping[str, str]
 ) -> ProcessSpec:
     env = _inherit(environ, _SHARED + _ENGINE, _ENGINE_PREFIXES)
-    for each in plan.hosted:  # a provider's key may have a name that engines inherit by its beginning
-        env.pop(each.source, None)
+    # a key of others may have a name that engines inherit by its beginning
+    for source in [*(each.source for each in plan.hosted), *(each.source for each in plan.engines)]:
+        env.pop(source, None)
     cache = where.cache_dir()
     env |= {
         "PYTHONUNBUFFERED": "1",

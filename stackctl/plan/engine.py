@@ -56,6 +56,7 @@ def _remote(given: EngineInputs, facts: list[Fact]) -> EnginePlan:
         port=0,
         window=window,
         speaks_messages=remote.speaks_messages if remote else True,
+        source=(engine.api_key or "").removeprefix("env/"),
     )
 
 

@@ -97,7 +97,8 @@ class EnginePlan:
     """The engine as it will run (`argv`) or as it was found (`argv` empty). `window` in tokens, None until it says.
 
     `service` is what it is called among the services, `key_variable` what the gateway finds its key under, and `host` the
-    part of the machine that it was planned for. `output_limit` is in tokens. `vision` says whether the model reads pictures;
+    part of the machine that it was planned for. `output_limit` is in tokens. `source` is the user's variable that the
+    key of one elsewhere is in. `vision` says whether the model reads pictures;
     None where nobody has said so. `chat_template` is the file of vLLM's source that `argv` names, if any.
     """
 
@@ -119,6 +120,7 @@ class EnginePlan:
     vision: bool | None = None
     chat_template: str = ""
     host: Host | None = None
+    source: str = ""
 
     @property
     def managed(self) -> bool:

@@ -415,11 +415,13 @@ def test_the_routes_are_part_of_the_plan(tmp_path: Path) -> None:
 def test_a_providers_key_goes_to_the_gateway_alone_and_an_engines_to_that_engine(tmp_path: Path) -> None:
     got = made(
         tmp_path,
-        "engines: {a: {model: m/x}, b: {model: m/y}}\n"
+        "engines: {a: {model: m/x}, b: {model: m/y}, box: {url: 'http://10.0.0.7:8000', model: m/z, api_key: env/VLLM_BOX_KEY}}\n"
         "routes: {default: a, opus: {hosted: nvidia_nim/x, api_key: env/NVIDIA_API_KEY}}",
     )
-    keys = Keys("client", {"a": "key-of-a", "b": "key-of-b"}, "master", {"STACKCTL_HOSTED_1_KEY": "key-of-nvidia"})
-    environ = {"NVIDIA_API_KEY": "key-of-nvidia", "ANTHROPIC_API_KEY": "no", "HF_TOKEN": "hf", "PATH": "/bin"}
+    engine_keys = {"a": "key-of-a", "b": "key-of-b", "box": "key-of-box"}
+    keys = Keys("client", engine_keys, "master", {"STACKCTL_HOSTED_1_KEY": "key-of-nvidia"})
+    environ = {"NVIDIA_API_KEY": "key-of-nvidia", "VLLM_BOX_KEY": "key-of-box", "ANTHROPIC_API_KEY": "no"}
+    environ |= {"HF_TOKEN": "hf", "PATH": "/bin"}
     a, b, gateway = services.specs(got, StackPaths("default"), keys, str(tmp_path), environ)
     for spec, own in ((a, "key-of-a"), (b, "key-of-b")):
         secrets = {text for text in spec.env.values() if "key-of" in text or text in {"master", "client", "no"}}
@@ -431,10 +433,10 @@ def test_a_providers_key_goes_to_the_gateway_alone_and_an_engines_to_that_engine
     assert not {"ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY", "NVIDIA_API_KEY", "HF_TOKEN"} & gateway.env.keys()
     behind = json.loads(gateway.env["STACKCTL_ENGINES"])
     services_ = {name: to["service"] for name, to in behind.items()}
-    assert services_ == {"claude-local": "a", "anthropic-local": "a", "m/x": "a", "m/y": "b"}
+    assert services_ == {"claude-local": "a", "anthropic-local": "a", "m/x": "a", "m/y": "b", "m/z": "box"}
     assert all(to["count"] for to in behind.values())
     assert "key-of" not in gateway.env["STACKCTL_ENGINES"]
-    assert redact.secrets_in(gateway.env) == {"key-of-a", "key-of-b", "key-of-nvidia", "master", "client"}
+    assert redact.secrets_in(gateway.env) == {*engine_keys.values(), "key-of-nvidia", "master", "client"}
 
 
 @pytest.mark.usefixtures("_no_cache")
