@@ -59,6 +59,7 @@ reliability: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python tests/bench/env_start.py
 	$(BIN)/python tests/bench/host.py
+	$(BIN)/python tests/bench/doctor.py
 	$(BIN)/python tests/bench/ready.py
 
 examples: $(STAMP)

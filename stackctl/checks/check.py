@@ -41,4 +41,4 @@ class Check:
     run: Callable[[Facts], Iterable[Finding]]
     needs: tuple[str, ...] = ()
     live: bool = False
-    seconds: float = 5.0
+    seconds: float = 15.0
