@@ -100,12 +100,14 @@ def variables(facts: Facts) -> Iterator[Finding]:
     if client is None or not _uses(facts):
         return
     model = environ.get("ANTHROPIC_MODEL", "")
-    served = {client.model, client.served, *(facts.loaded.config.aliases if facts.loaded is not None else ())}
+    ours = {client.model, *(each.model for each in client.routes)}
+    ours |= set(map(claude.twin, ours))
+    served = {*ours, client.served, *(facts.loaded.config.aliases if facts.loaded is not None else ())}
     if model and model not in served:
         yield answers.finding(
             "client.unknown-model", Status.FAIL, (f"ANTHROPIC_MODEL={model}",), model=model, right=client.model
         )
-    elif model != client.model and model.startswith("claude-"):
+    elif model not in ours and model.startswith("claude-"):
         window = f"{client.window:,}" if client.window else "unknown"
         yield answers.finding("client.real-model", Status.WARN, (f"ANTHROPIC_MODEL={model}",), model=model, window=window, right=client.model, blocks=False)  # fmt: skip
     wanted = claude.environment(asdict(client), None, {})
@@ -137,7 +139,7 @@ def settings(facts: Facts) -> Iterator[Finding]:
     client = facts.state.client if facts.state is not None and facts.running else None
     if client is None:
         return
-    wanted = claude.environment(asdict(client), facts.client_key, facts.environ)
+    wanted = claude.environment(claude.for_installed(asdict(client), facts.environ), facts.client_key, facts.environ)
     found = claude_conflicts.in_settings(wanted, facts.environ, facts.cwd)
     hard = [each for each in found if any(f"sets {name}" in each.what for name in _HARD)]
     for each in hard or found:
@@ -167,7 +169,7 @@ def start_files(facts: Facts) -> Iterator[Finding]:
     client = facts.state.client if facts.state is not None and facts.running else None
     if client is None:
         return
-    wanted = claude.environment(asdict(client), None, facts.environ)
+    wanted = claude.environment(claude.for_installed(asdict(client), facts.environ), None, facts.environ)
     for each in claude_conflicts.elsewhere(wanted, facts.environ, facts.cwd):
         if "sets ANTHROPIC_BASE_URL to another" in each.what or "claudeCode.environmentVariables" in each.what:
             yield answers.finding(

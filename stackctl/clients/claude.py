@@ -97,6 +97,11 @@ def installed(environ: Mapping[str, str]) -> tuple[int, ...] | None:
     return claude_version.installed(environ)
 
 
+def for_installed(facts: Mapping[str, object], environ: Mapping[str, str]) -> Mapping[str, object]:
+    """The facts for the Claude Code that is on PATH."""
+    return adapt(facts, installed(environ))
+
+
 def conflicts(variables: Mapping[str, str], environ: Mapping[str, str], cwd: str) -> list[Conflict]:
     """What would make Claude Code do something else."""
     from stackctl.clients import claude_conflicts

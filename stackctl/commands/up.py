@@ -391,7 +391,7 @@ def _hosted_keys(prepared: Prepared) -> dict[str, str]:
 def exports(prepared: Prepared, client: ClientFacts) -> str:
     """The exports for stdout. The token stands there only on a terminal; a pipe gets it from `stackctl env`."""
     key = keys_file.read(prepared.paths) if output.stdout_is_terminal() else None
-    text = shell.exports(claude.environment(asdict(client), key, os.environ))
+    text = shell.exports(claude.environment(claude.for_installed(asdict(client), os.environ), key, os.environ))
     if key is None:
         text += f'# with {claude.TOKEN}:  eval "$(stackctl env{names.option(prepared.paths.name)})"\n'
     return text

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from stackctl.clients import claude, claude_version
+from tests.fakes import stubclients
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,3 +67,16 @@ def test_the_name_for_a_version(version: tuple[int, ...] | None, model: str) -> 
     assert adapted["model"] == model
     assert claude.environment(adapted, None, {})["ANTHROPIC_DEFAULT_HAIKU_MODEL"] == model
     assert FACTS["model"] == "claude-local"
+
+
+def test_env_gives_the_name_for_the_version_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STACKCTL_HOME", str(tmp_path / "state"))
+    stubclients.say_running(tmp_path)
+    for version, model in (("2.1.197", "anthropic-local"), ("2.1.330", "claude-local")):
+        path = f"{npm(tmp_path / version, version, program='cli.js')}:/usr/bin:/bin"
+        done = subprocess.run(
+            [sys.executable, "-m", "stackctl", "env", "--shell", "json"],
+            env={"PATH": path, "HOME": str(tmp_path), "STACKCTL_HOME": str(tmp_path / "state")},
+            capture_output=True, text=True, timeout=60, check=True,
+        )  # fmt: skip
+        assert json.loads(done.stdout)["data"]["env"]["ANTHROPIC_MODEL"] == model

@@ -159,6 +159,11 @@ def exports(port: int) -> dict[str, str]:
 def test_a_clean_shell_and_one_with_the_exports_are_fine(tmp_path: Path, listening: int) -> None:
     assert client(tmp_path, port=listening) == []
     assert client(tmp_path, exports(listening), port=listening) == []
+    older = {
+        **exports(listening),
+        "ANTHROPIC_MODEL": "anthropic-local",
+    }  # what `env` gives to Claude Code before 2.1.325
+    assert client(tmp_path, older, port=listening) == []
     assert client(tmp_path, running=False) == []
 
 
