@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ class _Run:
                 self._start()
                 if len(self._done) < len(self._order):
                     self._changed.wait(self._until_next())
-        return tuple(self._done[each.id] for each in self._order)
+        return _once(self._done[each.id] for each in self._order)
 
     def _start(self) -> None:
         """Start what can be: its needs are met and there is room. What cannot be any more is skipped."""
@@ -125,6 +126,20 @@ class _Run:
         return sum(each not in self._done for each in self._began)
 
 
+def _once(every: Iterable[Ran]) -> tuple[Ran, ...]:
+    """What two checks found alike (two routes to one gateway) is said once."""
+    said: set[tuple[str, str]] = set()
+    found = []
+    for ran in every:
+        kept = []
+        for each in ran.findings:
+            twice = each.status in {Status.FAIL, Status.WARN} and (each.id, each.cause) in said
+            said.add((each.id, each.cause))
+            kept.append(Finding(each.id, Status.SKIPPED, "needs no second word", hop=each.hop) if twice else each)
+        found.append(dataclasses.replace(ran, findings=tuple(kept)))
+    return tuple(found)
+
+
 def _skipped(check: Check, why: str) -> Finding:
     return Finding(check.id, Status.SKIPPED, why, hop=check.hop)
 
@@ -142,6 +157,4 @@ def _slow(check: Check, seconds: float) -> Finding:
 
 
 def _at(found: Finding, check: Check) -> Finding:
-    import dataclasses
-
     return dataclasses.replace(found, hop=check.hop)

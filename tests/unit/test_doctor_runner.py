@@ -121,3 +121,14 @@ def test_answers_fill_in_words_and_know_their_hop() -> None:
         answers.finding("doctor.slow", Status.WARN)
     with pytest.raises(KeyError):
         answers.finding("doctor.nothing", Status.WARN)
+
+
+def test_what_two_checks_find_alike_is_said_once() -> None:
+    def one(_: Facts) -> list[Finding]:
+        return [Finding("x", Status.FAIL, "the same")]
+
+    def other(_: Facts) -> list[Finding]:
+        return [Finding("x", Status.FAIL, "another")]
+
+    found = runner.run((check("a", one), check("b", one), check("c", other)), FACTS, budget=60)
+    assert [each.status for each in found] == [Status.FAIL, Status.SKIPPED, Status.FAIL]

@@ -27,7 +27,7 @@ def key(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
     del engine
     if not peer.endpoint.key:
         return
-    reply = peer.ask("Say hi.", most=QUICK, max_tokens=1, key=WRONG_KEY, query="?by=stackctl")  # known in its log
+    reply = peer.ask("Say hi.", most=QUICK, max_tokens=1, key=WRONG_KEY)
     words = answering.words(peer)
     if reply.status == 200:
         yield finding(f"{peer.where}.any-key", Status.WARN, (f"with a wrong key: {reply.shown()}",), **words)

@@ -65,7 +65,7 @@ def _ask(peer: Peer, fields: dict[str, Any], *, betas: bool = True) -> Reply:
         max_tokens=min(4096, window // 4),
         system=system,
         headers=headers,
-        query="?beta=true",
+        query="?beta=true&by=stackctl",
         enough=lambda _: True,
         **more,
         **fields,

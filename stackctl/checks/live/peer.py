@@ -23,6 +23,9 @@ AGENT = "stackctl-doctor"  # so that a log tells our questions from a client's
 BUDGET = 16.5  # seconds from the beginning of the run after which no question waits any longer
 
 
+OURS = "?by=stackctl"  # in the address of our questions: what we made fail ourselves is then known in a log
+
+
 @dataclass(slots=True)
 class Peer:
     """An endpoint, and what was learnt of it meanwhile.
@@ -89,7 +92,7 @@ class Peer:
         most: float = 12.0,
         key: str | None = None,
         headers: Mapping[str, str] | None = None,
-        query: str = "",
+        query: str = OURS,
         enough: Callable[[Reply], bool] | None = None,
         patient: bool = True,
         **more: Any,
