@@ -63,17 +63,24 @@ def listening() -> list[Listener]:
 
 
 def connected(port: int) -> bool | None:
-    """Whether somebody is connected to a TCP port of this machine; None where the system does not tell."""
+    """Whether anybody but this process is connected to a TCP port of this machine; None where the system does not tell."""
     if not os.path.exists("/proc/net/tcp"):
         return None
+    ours = _inodes_of(os.getpid())
+    callers, own = set(), set()  # ports at the other end
     for path in ("/proc/net/tcp", "/proc/net/tcp6"):
         with contextlib.suppress(OSError), open(path) as lines:
             next(lines, "")
             for line in lines:
                 fields = line.split()
-                if len(fields) > 3 and fields[3] == _ESTABLISHED and int(fields[1].rpartition(":")[2], 16) == port:
-                    return True
-    return False
+                if len(fields) < 10 or fields[3] != _ESTABLISHED:
+                    continue
+                here, there = (int(each.rpartition(":")[2], 16) for each in fields[1:3])
+                if here == port:
+                    callers.add(there)
+                if there == port and int(fields[9]) in ours:
+                    own.add(here)
+    return bool(callers - own)
 
 
 def _host(raw: str) -> str:

@@ -66,7 +66,7 @@ def test_an_engine_that_nobody_asks_is_let_sleep(up: Callable[..., Stack], tmp_p
     stack = up(scripted("--fake-record", str(record)), work_every=0.5).ready()
     time.sleep(8)  # sixteen looks at its work
     asked = [each for each in map(json.loads, record.read_text().splitlines()) if each["path"] == "/v1/completions"]
-    assert len(asked) <= 1
+    assert len(asked) <= 2
     assert stack.record("engine").restarts == 0
     print(f"drill +: idle engine looked at 16 times: asked for {len(asked)} token(s)")
 

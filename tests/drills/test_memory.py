@@ -35,8 +35,12 @@ def group() -> Path | None:
             with contextlib.suppress(OSError):
                 made.rmdir()
             continue
-        with contextlib.suppress(OSError):  # no swap, or not counted
+        try:
             (made / swap).write_text("0" if swap == "memory.swap.max" else str(MOST))
+        except OSError:  # not counted, or there is none
+            if "SwapTotal:              0 kB" not in Path("/proc/meminfo").read_text():
+                made.rmdir()
+                continue
         return made
     return None
 

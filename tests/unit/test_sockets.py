@@ -95,3 +95,23 @@ def test_another_address_is_another_listener(listening: list[Listening]) -> None
         listening.append(Listening("127.0.0.2", port))
         assert sockets.holder("127.0.0.1", port) is None
         assert sockets.holder("0.0.0.0", port) is not None
+
+
+def test_who_is_connected_besides_ourselves_is_seen() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert sockets.connected(port) is False
+        with socket.create_connection(("127.0.0.1", port)):
+            accepted, _ = server.accept()
+            assert sockets.connected(port) is False  # that is us
+            accepted.close()
+        code = "import socket, sys; s = socket.create_connection(('127.0.0.1', int(sys.argv[1]))); print(flush=True); sys.stdin.read()"
+        with subprocess.Popen(
+            [sys.executable, "-I", "-c", code, str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as other:
+            assert other.stdout is not None
+            other.stdout.readline()
+            accepted, _ = server.accept()
+            assert sockets.connected(port) is True
+            accepted.close()
+            other.communicate(timeout=20)
