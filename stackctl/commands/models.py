@@ -77,6 +77,7 @@ def show(name: str) -> Outcome:
         ("gated", "yes: accept its terms on its page, then set HF_TOKEN" if model.gated else "no"),
         ("tool parser", f"{family.tool} ({family.source})" if family and family.tool else "none known"),
         ("reasoning parser", (family.reasoning or "none needed") if family else "none known"),
+        ("chat template", f"{family.chat_template} of vLLM's source" if family and family.chat_template else "its own"),
         ("own code", "asks before it is run (stackctl trust --code)" if family and family.needs_remote_code else "no"),
         ("sizes from", model.arch_source or f"none: {model.no_arch}"),
     ]

@@ -132,7 +132,9 @@ def test_what_is_known_is_shown_with_who_said_it() -> None:
         "aic:openai--gpt-oss-20b",
     ):
         assert word in text
-    assert "yes: accept its terms" in command.show("meta-llama/Llama-3.3-70B-Instruct").stdout
+    gated = command.show("meta-llama/Llama-3.3-70B-Instruct").stdout
+    assert "yes: accept its terms" in gated
+    assert "examples/tool_chat_template_llama3.1_json.jinja of vLLM's source" in gated
 
 
 def test_a_model_is_pulled_from_the_hub_and_its_size_then_read_from_its_files(
