@@ -70,6 +70,7 @@ def samples() -> dict[str, dict[str, object]]:
     return found
 
 
+@pytest.mark.timeout(900)
 def test_vllms_own_classes_read_what_the_families_write(
     embedded_model: str, samples: dict[str, dict[str, object]]
 ) -> None:
