@@ -44,6 +44,7 @@ def deployments(engine: str) -> dict[str, dict[str, Any]]:
         "nobody-there": {**chat, "api_base": f"http://127.0.0.1:{stack.free_port()}/v1"},
         "other-model": {**native, "model": "anthropic/other/model"},
         "other-key": {**chat, "api_key": "sk-of-somebody-else"},
+        "repeats": {**native, "num_retries": 2},
         "hasty": {**native, "timeout": 1, "stream_timeout": 1},
     }
 
@@ -55,6 +56,7 @@ CAUSES = {
     "nobody-there": ["gateway.wrong-address"],
     "other-model": ["gateway.wrong-model"],
     "other-key": ["gateway.engine-key"],
+    "repeats": ["gateway.retries"],
 }
 
 
@@ -97,9 +99,9 @@ def gateway(engine: str, gateway_python: str, tmp_path_factory: pytest.TempPathF
         yield url
 
 
-def look(engine: str, gateway: str, name: str) -> tuple[list[Finding], float]:
+def look(engine: str, gateway: str, name: str, behind: Endpoint | None = None) -> tuple[list[Finding], float]:
     """What the live probes find on the way to one name, and how long they took in seconds."""
-    behind = Endpoint("engine", "main", engine, SERVED, key=KEY, served=SERVED, window=32768)
+    behind = behind or Endpoint("engine", "main", engine, SERVED, key=KEY, served=SERVED, window=32768)
     front = Endpoint("gateway", name, gateway, name, key=MASTER, served=SERVED)
     environ = {"PATH": "/usr/bin:/bin", "CLAUDE_CODE_ATTRIBUTION_HEADER": "0"}
     seen = gathered.gather(Flags(), url=gateway, key=MASTER, environ=environ, static=True)
@@ -128,6 +130,13 @@ def test_a_gateway_that_gives_up_early_is_told_from_an_engine_that_thinks(engine
         assert bad(hasty) == ["gateway.timeout"], [each.evidence for each in hasty if each.evidence]
     finally:
         stack.ask(f"{engine}/fake/faults", {"faults": []})
+
+
+def test_a_gateway_behind_a_gateway_is_named(engine: str, gateway: str) -> None:
+    behind = Endpoint(
+        "engine", "main", gateway.replace("127.0.0.1", "localhost"), "healthy", key=MASTER, served=SERVED, window=32768
+    )
+    assert "gateway.in-series" in bad(look(engine, gateway, "healthy", behind)[0])
 
 
 def test_what_the_engine_does_wrong_is_not_blamed_on_the_gateway(engine: str, gateway: str) -> None:

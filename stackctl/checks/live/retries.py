@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from stackctl.checks.answers import finding
@@ -15,23 +16,30 @@ if TYPE_CHECKING:
     from stackctl.checks.live.peer import Peer
     from stackctl.model import Finding
 
-SHORT = 0.05  # seconds that LiteLLM is told to wait for the engine, so that it must give up
+SHORT = 0.5  # seconds that LiteLLM is told to wait for the engine, so that it must give up
+_LAG = 1.2  # seconds until an engine has counted a request that was given up
 
 
 def one_call(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
     """A request that the gateway gives up (its own header sets a short timeout) was put to the engine once."""
     if engine is None:
         return
+    said = _repeated(peer, engine) and _repeated(peer, engine)  # twice: others ask the engine as well
+    if said:
+        yield finding("gateway.retries", Status.WARN, (said,), **answering.words(peer))
+
+
+def _repeated(peer: Peer, engine: Peer) -> str:
+    """Say how one request became several; empty when it did not, or nothing can be said."""
     before = metrics.read(engine)
     if before is None or metrics.REQUESTS not in before:
-        return
+        return ""
     reply = peer.ask(ASKED, max_tokens=256, stream=False, headers={"x-litellm-timeout": str(SHORT)})
-    after = metrics.read(engine)
-    if after is None or reply.status == 200:
-        return
-    calls = after.get(metrics.REQUESTS, 0.0) - before[metrics.REQUESTS]
-    if calls > 1:
-        said = f"one request that timed out ({reply.shown()}) was {calls:.0f} calls of the engine"
-        yield finding("gateway.retries", Status.WARN, (said,), calls=f"{calls:.0f}", **answering.words(peer))
-    elif answering.cooling(reply):
-        yield answering.cooldown(peer, reply)
+    if reply.status == 200 or reply.elapsed < 2 * SHORT:  # an engine that is quick, or a single try
+        return ""
+    counted = time.monotonic()
+    calls = 0.0
+    while calls < 2 and time.monotonic() - counted < _LAG:
+        time.sleep(0.2)
+        calls = (metrics.read(engine) or before).get(metrics.REQUESTS, 0.0) - before[metrics.REQUESTS]
+    return f"one request that timed out ({reply.shown()}) was {calls:.0f} calls of the engine" if calls > 1 else ""
