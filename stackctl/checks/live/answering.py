@@ -24,6 +24,7 @@ _UNREACHABLE = re.compile(
     r"|Name or service not known|getaddrinfo failed",
     re.IGNORECASE,
 )
+_TIMEOUT = re.compile(r"time(?:d )?out", re.IGNORECASE)
 _NO_MODEL = re.compile(r"model .{0,200}(?:does not exist|not found|not supported)|Invalid model name", re.IGNORECASE)
 _NO_TEMPLATE = re.compile(
     r"default chat template is no longer allowed|chat template .{0,40}not (?:found|set)", re.IGNORECASE
@@ -115,6 +116,8 @@ def refusal(peer: Peer, engine: Peer | None, reply: Reply) -> Iterator[Finding]:
         yield finding(f"{peer.where}.not-http", Status.FAIL, shown, **words(peer))
     elif cooling(reply):
         yield cooldown(peer, reply)
+    elif gateway and engine is not None and gave_up(reply) and not _UNREACHABLE.search(reply.raw + reply.said):
+        yield finding("gateway.timeout", Status.FAIL, shown, gap=f"{reply.elapsed:.1f}", **said)
     elif reply.status in {401, 403} and from_engine:
         yield finding("gateway.engine-key", Status.FAIL, shown, **said)
     elif reply.status in {401, 403} or "no_db_connection" in reply.raw or "No connected db" in reply.raw:
@@ -137,6 +140,11 @@ def refusal(peer: Peer, engine: Peer | None, reply: Reply) -> Iterator[Finding]:
     else:
         name = "error" if reply.status >= 500 or reply.status == 200 else "rejects"
         yield finding(f"{peer.where}.{name}", Status.FAIL, shown, **said)
+
+
+def gave_up(reply: Reply) -> bool:
+    """Whether a gateway says that it waited in vain."""
+    return reply.status in {408, 504} or _TIMEOUT.search(reply.raw + reply.said) is not None
 
 
 def cooling(reply: Reply) -> bool:

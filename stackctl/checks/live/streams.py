@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 import threading
 import time
 from dataclasses import dataclass
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 ASKED = "Count from 1 to 200, with spaces between the numbers. Only the numbers."
 PATIENCE = 9.0
 AT_ONCE = 4
-_TIMEOUT = re.compile(r"time(?:d )?out", re.IGNORECASE)
 _FREED = 5.0  # seconds within which an engine notices that its reader has gone
 
 
@@ -40,7 +38,7 @@ def to_the_end(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
     elif reply.problems:
         yield answering.spoilt(peer, engine, reply)
     elif reply.end in {End.CUT, End.ERROR, End.FAULT}:
-        slow = _TIMEOUT.search(reply.raw + reply.said) is not None or reply.status in {408, 504}
+        slow = answering.gave_up(reply)
         if peer.where == "gateway" and (slow or (behind is not None and behind.gap > 1.0)):
             yield finding("gateway.timeout", Status.FAIL, shown, **words)
         elif reply.end is End.ERROR:
