@@ -44,7 +44,7 @@ check: $(STAMP)
 test: check
 	$(BIN)/pytest -q -m "drill and $(MARKS)" tests/unit
 	$(BIN)/pytest -q -m "$(MARKS)" tests/drills
-	$(BIN)/coverage run -m pytest -q -m "$(MARKS)" tests/e2e
+	$(BIN)/coverage run -m pytest -q -m "$(MARKS)" tests/e2e tests/faults
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report --skip-covered | tail -n 3
 
 drills: $(STAMP)

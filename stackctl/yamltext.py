@@ -155,3 +155,11 @@ def _take(text: str, path: list[str]) -> str:
     line = text.find("\n", end)
     line_before = text.find("\n", before)
     return text[: before if line_before < 0 else line_before] + ("\n" if line < 0 else text[line:])
+
+
+def data(text: str) -> dict[str, Any]:
+    """What the text says; raises ValueError when it is no mapping."""
+    found = yaml.safe_load(text)
+    if not isinstance(found, dict):
+        raise ValueError("not a mapping")  # noqa: TRY004 - as for the others
+    return found

@@ -46,7 +46,7 @@ def _at(url: str) -> tuple[str, int]:
     return ("127.0.0.1" if host in _LOOPBACK else host), port
 
 
-def _uses(facts: Facts) -> bool:
+def uses(facts: Facts) -> bool:
     """Whether this shell points Claude Code at the gateway that is looked at."""
     return bool(_url(facts)) and bool(_gateway(facts)) and _at(_url(facts)) == _at(_gateway(facts))
 
@@ -63,6 +63,8 @@ def address(facts: Facts) -> Iterator[Finding]:
         return
     shown = (f"ANTHROPIC_BASE_URL={url}",)
     host, port = _at(url)
+    if facts.own and not facts.running and facts.state is not None and _at(url) == _at(facts.state.gateway_url):
+        return  # `engine.supervised` says why nobody listens there
     if urlsplit(url).path.rstrip("/").endswith("/v1"):
         yield answers.finding("client.base-url-v1", Status.FAIL, shown, url=url.rstrip("/").removesuffix("/v1"))
     elif host == "127.0.0.1" and not any(each.port == port for each in sockets.listening()):
@@ -70,7 +72,7 @@ def address(facts: Facts) -> Iterator[Finding]:
         yield answers.finding(
             "client.stale-url", Status.FAIL, (*shown, f"nobody listens on port {port}"), url=url, meant=meant
         )
-    elif gateway and facts.own and not _uses(facts):
+    elif gateway and facts.own and not uses(facts):
         yield answers.finding("client.other-url", Status.WARN, shown, url=url, gateway=gateway, blocks=False)
 
 
@@ -81,8 +83,8 @@ def key(facts: Facts) -> Iterator[Finding]:
         return
     token, other = environ.get(claude.TOKEN), environ.get("ANTHROPIC_API_KEY")
     if token and other:
-        yield answers.finding("client.two-keys", Status.FAIL if _uses(facts) else Status.WARN, blocks=False)
-    if not facts.own or not _uses(facts) or facts.client_key is None:
+        yield answers.finding("client.two-keys", Status.FAIL if uses(facts) else Status.WARN, blocks=False)
+    if not facts.own or not uses(facts) or facts.client_key is None:
         return
     if not token and not other:
         yield answers.finding("client.no-key", Status.FAIL, (f"{claude.TOKEN} is not set",))
@@ -97,7 +99,7 @@ def variables(facts: Facts) -> Iterator[Finding]:
     if on and _url(facts):
         yield answers.finding("client.switch", Status.FAIL, [f"{name} is set" for name in on], name=on[0])
     client = facts.state.client if facts.state is not None and facts.running else None
-    if client is None or not _uses(facts):
+    if client is None or not uses(facts):
         return
     model = environ.get("ANTHROPIC_MODEL", "")
     ours = {client.model, *(each.model for each in client.routes)}
@@ -143,7 +145,7 @@ def settings(facts: Facts) -> Iterator[Finding]:
     found = claude_conflicts.in_settings(wanted, facts.environ, facts.cwd)
     hard = [each for each in found if any(f"sets {name}" in each.what for name in _HARD)]
     for each in hard or found:
-        heavy = each in hard and (_uses(facts) or each.beats_launch)
+        heavy = each in hard and (uses(facts) or each.beats_launch)
         remedy = "stackctl launch claude" if not each.beats_launch else "an administrator has to change it"
         yield answers.finding(
             "client.settings-override", Status.FAIL if heavy else Status.WARN, (f"{each.where} {each.what}",),
@@ -184,7 +186,7 @@ def start_files(facts: Facts) -> Iterator[Finding]:
 
 def nested(facts: Facts) -> Iterator[Finding]:
     """This shell is not one inside another Claude Code."""
-    if facts.environ.get("CLAUDECODE") and _uses(facts):
+    if facts.environ.get("CLAUDECODE") and uses(facts):
         yield answers.finding("client.nested", Status.WARN, ("CLAUDECODE is set",), blocks=False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import socket
 import time
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from stackctl.planning import Prepared
 
 _FILES = 1024  # open files: LiteLLM takes two for each stream, vLLM a few hundred at its start
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
 _ADDRESSES = 64 * GIB  # bytes of address space: CUDA reserves far more than it uses
 _PAST = 1735689600.0  # 1 January 2025: certificates of today are not valid before
 _AHEAD = 3600.0  # seconds that a recorded time may lie in the future
@@ -94,12 +96,30 @@ def _addresses(name: str) -> list[str]:
     return list(dict.fromkeys(str(row[4][0]) for row in rows))
 
 
+def ports(facts: Facts) -> Iterator[Finding]:
+    """The ports of a stack that does not run are free; what is left of its own is another finding's."""
+    left = facts.state is not None or facts.state_error is not None
+    if not left:
+        yield from _planned(preflight.ports, "machine.port-held", down=True)(facts)
+
+
+def certificates(facts: Facts) -> Iterator[Finding]:
+    """Files of certificates that variables name are there: downloads and LiteLLM die without them."""
+    for name in _CERTIFICATES:
+        path = facts.environ.get(name)
+        if path and not os.path.exists(path):
+            yield answers.finding(
+                "machine.certificates", Status.WARN, (f"{name}={path}",), name=name, path=path, blocks=False
+            )
+
+
 CHECKS = (
+    Check("machine.certificates", Hop.MACHINE, "The files of certificates that variables name are there.", certificates),
     Check("machine.gpu", Hop.MACHINE, "A GPU's driver that is installed answers.", _planned(preflight.gpu, "machine.gpu")),
     Check("machine.driver", Hop.MACHINE, "This machine can run the build of vLLM that suits it.", driver),
     Check(
         "machine.memory", Hop.MACHINE, "The model fits into the memory that is free.",
-        _planned(preflight.memory, "machine.memory", down=True),
+        _planned(preflight.memory, "machine.memory", down=True), ("configuration.values",),
     ),
     Check(
         "machine.state", Hop.MACHINE, "The state directory is ours alone and can be written.",
@@ -109,7 +129,7 @@ CHECKS = (
     Check("machine.shm", Hop.MACHINE, "vLLM's queues have room in /dev/shm.", _planned(preflight.shared_memory, "machine.shm")),
     Check(
         "machine.ports", Hop.MACHINE, "The ports of a stack that does not run are free.",
-        _planned(preflight.ports, "machine.port-held", down=True),
+        ports,
     ),
     Check("machine.clock", Hop.MACHINE, "The clock is right enough for certificates.", clock),
     Check("machine.limits", Hop.MACHINE, "The shell's limits leave room for the services.", limits),

@@ -28,7 +28,7 @@ _HEADER = 256 * 1024 * 1024  # bytes; safetensors allows 100 MB
 
 
 @dataclass(frozen=True, slots=True)
-class _Model:
+class Model:
     """A model that vLLM serves here. `directory` is None for one that is not on this machine."""
 
     engine: EnginePlan
@@ -41,13 +41,13 @@ class _Model:
         return None if self.engine.model == EMBEDDED else self.directory
 
 
-def _models(facts: Facts) -> Iterator[_Model]:
+def models(facts: Facts) -> Iterator[Model]:
     """The models of ours; with `command:` or `url:` the files are not ours to judge."""
     prepared = facts.prepared
     for engine in prepared.plan.managed if prepared is not None else ():
         config = prepared.loaded.engines[engine.name] if prepared is not None else None
         if config is not None and not config.command:
-            yield _Model(engine, config, _directory(engine.model, config.revision))
+            yield Model(engine, config, _directory(engine.model, config.revision))
 
 
 def _directory(model: str, revision: str | None) -> str | None:
@@ -61,7 +61,7 @@ def _directory(model: str, revision: str | None) -> str | None:
 
 def there(facts: Facts) -> Iterator[Finding]:
     """The model is on this machine, with configuration, tokenizer and weights."""
-    for each in _models(facts):
+    for each in models(facts):
         if each.directory is None:
             why = f"{each.engine.model} is not on this machine yet: `stackctl up` fetches it"
             yield Finding("model.there", Status.SKIPPED, why, hop=Hop.MODEL)
@@ -74,7 +74,7 @@ def there(facts: Facts) -> Iterator[Finding]:
 
 def shards(facts: Facts) -> Iterator[Finding]:
     """Every weight file that the index names is there, and as long as its own header says."""
-    for each in _models(facts):
+    for each in models(facts):
         directory = each.directory
         if directory is None:
             continue
@@ -124,7 +124,7 @@ def _cut(path: str) -> str:
 
 def template(facts: Facts) -> Iterator[Finding]:
     """The model has a chat template, and one that looks at tools."""
-    for each in _models(facts):
+    for each in models(facts):
         found = _read(each.files)
         given = any(word.startswith("--chat-template") for word in each.engine.argv)
         if found is None or given or found.mistral_format:
@@ -159,7 +159,7 @@ def _spoilt(text: str) -> str:
 
 def fits_plan(facts: Facts) -> Iterator[Finding]:
     """The files agree with the plan: the window, the weights, no code that nobody allowed."""
-    for each in _models(facts):
+    for each in models(facts):
         if facts.prepared is None or _read(each.files) is None:
             continue
         for found in preflight.on_disk(facts.prepared, each.engine, str(each.files)):
@@ -169,7 +169,7 @@ def fits_plan(facts: Facts) -> Iterator[Finding]:
 
 def quantisation(facts: Facts) -> Iterator[Finding]:
     """vLLM has kernels for this precision on the hardware that is here."""
-    for each in _models(facts):
+    for each in models(facts):
         if each.files is None or facts.host is None or "quantization" in each.config.args:
             continue
         size = sizes.of_files(each.engine.model, each.files)
@@ -185,7 +185,7 @@ def quantisation(facts: Facts) -> Iterator[Finding]:
 
 def architecture(facts: Facts) -> Iterator[Finding]:
     """The installed vLLM has this kind of model, and it is one that writes."""
-    for each in _models(facts):
+    for each in models(facts):
         found, tool = _read(each.files), each.engine.toolchain
         if found is None or not found.architectures or tool is None or not tool.installed:
             continue
@@ -221,7 +221,7 @@ def _transformers_has(places: tuple[str, ...], model_type: str, architecture: st
 
 def tool_parser(facts: Facts) -> Iterator[Finding]:
     """The tool parser that is set is the one that reads this model's family."""
-    for each in _models(facts):
+    for each in models(facts):
         set_one = each.config.args.get("tool-call-parser")
         if each.engine.model == EMBEDDED or not isinstance(set_one, str):
             continue
@@ -245,5 +245,5 @@ CHECKS = (
     Check("model.plan", Hop.MODEL, "The window and the weights are what the plan says.", fits_plan, ("model.there",)),
     Check("model.precision", Hop.MODEL, "This hardware can compute the model's precision.", quantisation, ("model.there",)),
     Check("model.kind", Hop.MODEL, "This vLLM has this kind of model, and it writes.", architecture, ("model.there",)),
-    Check("configuration.parser-family", Hop.CONFIG, "The tool parser that is set reads this family's format.", tool_parser),
+    Check("configuration.parser-family", Hop.CONFIG, "The tool parser that is set reads this family's format.", tool_parser, ("configuration.parsers",)),
 )  # fmt: skip

@@ -117,7 +117,7 @@ def key(facts: Facts) -> Iterator[Finding]:
 
 
 CHECKS = (
-    Check("engine.supervised", Hop.ENGINE, "A stack that is recorded has its supervisor.", supervised),
+    Check("engine.supervised", Hop.ENGINE, "A stack that is recorded has its supervisor.", supervised, ("machine.state",)),
     Check("engine.process", Hop.ENGINE, "The engine's processes run and listen.", service(ServiceKind.ENGINE), ("engine.supervised", "engine.log")),
     Check("gateway.process", Hop.GATEWAY, "The gateway's processes run and listen.", service(ServiceKind.GATEWAY), ("engine.supervised", "gateway.log")),
     Check("gateway.key-file", Hop.GATEWAY, "The client key is there.", key, ("engine.supervised",)),

@@ -6,14 +6,18 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from stackctl.checks import (
+    clientmore,
     clientside,
     configuration,
     dotenv,
+    engineflags,
+    handlimits,
     handmade,
     live,
     logs,
     machine,
     modelfiles,
+    modelkind,
     processes,
     storms,
     tools,
@@ -28,12 +32,25 @@ def checks(facts: Facts) -> tuple[Check, ...]:
     """The checks for what was found; live ones only where requests may be sent."""
     found = [*machine.CHECKS, *tools.CHECKS]
     if facts.hand_file is not None:
-        found += handmade.CHECKS
+        found += [*handmade.CHECKS, *handlimits.CHECKS]
     if facts.own:
-        found += [*modelfiles.CHECKS, *configuration.CHECKS, *logs.CHECKS, *processes.CHECKS]
+        found += [
+            *modelfiles.CHECKS,
+            *modelkind.CHECKS,
+            *configuration.CHECKS,
+            *engineflags.CHECKS,
+            *logs.CHECKS,
+            *processes.CHECKS,
+        ]
     elif facts.logs:
         found += logs.CHECKS
-    found += [*clientside.CHECKS, *map(_after_its_process, live.checks(facts)), *storms.CHECKS, *dotenv.CHECKS]
+    found += [
+        *clientside.CHECKS,
+        *clientmore.CHECKS,
+        *map(_after_its_process, live.checks(facts)),
+        *storms.CHECKS,
+        *dotenv.CHECKS,
+    ]
     return tuple(each for each in found if not (each.live and facts.static))
 
 

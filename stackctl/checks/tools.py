@@ -60,11 +60,16 @@ def _toolchain(kind: ServiceKind, python: str, package: str, version: str, place
     return toolchain.Toolchain(kind, python, package, version, "configured", True, places)
 
 
+_NEVER = frozenset({"toolchain.malware", "toolchain.denied"})
+
+
 def versions(facts: Facts) -> Iterator[Finding]:
     """vLLM and LiteLLM are versions that are known, and no file of known malware lies beside them."""
     untested = facts.loaded.config.allow_untested if facts.loaded is not None else True
     for tool in _tools(facts):
-        for each in before.bad(toolchain.check(tool, allow_untested=untested)):
+        found = list(before.bad(toolchain.check(tool, allow_untested=untested)))
+        worst = [each for each in found if each.id in _NEVER]  # what must never run is also too old: one fault
+        for each in worst or found:
             if facts.own or each.id != "toolchain.untested":
                 yield each
 

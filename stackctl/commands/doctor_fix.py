@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stackctl import output
 from stackctl import repair as repairs
 from stackctl.checks.check import Hop
-from stackctl.errors import StackError
+from stackctl.errors import NotRunningError, StackError
 from stackctl.model import Status
-from stackctl.repair.apply import own_command
-from stackctl.repair.verbs import install
+from stackctl.repair.running import install
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -91,7 +91,7 @@ def _one(
         if words[0] == "install":
             install(facts, words[1], output.note)
         else:
-            own_command(words, output.note)
+            _command(words, request)
 
     try:
         applied = repairs.apply(change, run)
@@ -109,6 +109,26 @@ def _one(
         output.note(f"    {path} was yours: its old text is in {copy}")
     output.note("    repaired, and checked again")
     return Mended(finding.id, change.says, "repaired")
+
+
+def _command(words: Sequence[str], request: Request) -> None:
+    """One of stackctl's own commands, in this process: what a child of ours starts in the background ends with it.
+
+    A whole restart also works where the stack is only half there. Raises StackError where it fails.
+    """
+    from stackctl.commands import down, restart, trust, up
+
+    flags = request.flags
+    if words[0] == "trust":
+        trust.run(flags.config)
+    elif words[0] == "restart" and len(words) > 1:
+        restart.one(words[1], flags.name, flags.config)
+    else:
+        if words[0] in {"down", "restart"}:
+            with contextlib.suppress(NotRunningError):
+                down.run(flags.name, flags.config)
+        if words[0] in {"up", "restart"}:
+            up.start_detached(flags, yes=True)
 
 
 def _worse(finding: Finding, before: Sequence[Ran], after: Sequence[Ran]) -> str:

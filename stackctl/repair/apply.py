@@ -5,20 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from stackctl import process, trust
+from stackctl import trust
 from stackctl.errors import StackError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from stackctl.repair.change import Change, Edit
-
-_SECONDS = 3600.0  # what a start may take that the repair runs
-_SHOWN = 12  # lines of a failed command's output
 
 
 @dataclass(slots=True)
@@ -141,14 +137,3 @@ def _remove(path: str) -> None:
         shutil.rmtree(path, ignore_errors=True)
     elif os.path.lexists(path):
         os.unlink(path)
-
-
-def own_command(words: Sequence[str], on_line: Callable[[str], None]) -> None:
-    """Run a command of stackctl in a process of its own. Raises StackError with its last words where it fails."""
-    done = process.run([sys.executable, "-m", "stackctl", *words], timeout=_SECONDS, on_line=on_line)
-    if done.returncode != 0:
-        raise StackError(
-            f"stackctl {' '.join(words)} ended with exit code {done.returncode}",
-            remedy="stackctl doctor",
-            evidence=tuple(done.output.splitlines()[-_SHOWN:]),
-        )

@@ -19,7 +19,8 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """All of one repair. `modes` are permissions by path; `commands` are stackctl's own, run in order after the files.
+    """All of one repair. `modes` are permissions by path; `commands` are stackctl's own (without
+    the options of the one that runs), in order after the files.
 
     `commands` may hold `("install", KIND)`, which is no command of the command line: a managed environment made anew.
     """

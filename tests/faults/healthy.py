@@ -11,7 +11,7 @@ from tests.faults.judge import Verdict
 if TYPE_CHECKING:
     from tests.faults.stage import Stage
 
-NAMES = ("files", "litellm", "direct", "remote", "url", "hand")
+NAMES = ("files", "litellm", "direct", "two", "remote", "hosted", "url")
 
 
 def look(stage: Stage, name: str) -> Verdict:

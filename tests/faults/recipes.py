@@ -299,6 +299,30 @@ def program(case: Case, given: dict[str, Any]) -> None:
     case.path = f"{place}{os.pathsep}{os.environ['PATH']}"
 
 
+def npm_claude(case: Case, given: dict[str, Any]) -> None:
+    """Claude Code of another `version`, as npm installs it."""
+    package = case.root / "npm" / "lib" / "node_modules" / "@anthropic-ai" / "claude-code"
+    package.mkdir(parents=True)
+    (package / "package.json").write_text(
+        json.dumps({"name": "@anthropic-ai/claude-code", "version": str(given["version"])})
+    )
+    (package / "cli.js").write_text("#!/usr/bin/env sh\n")
+    (package / "cli.js").chmod(0o755)
+    place = case.root / "npm" / "bin"
+    place.mkdir()
+    (place / "claude").symlink_to("../lib/node_modules/@anthropic-ai/claude-code/cli.js")
+    case.path = f"{place}{os.pathsep}{os.environ['PATH']}"
+
+
+def other_server(case: Case, given: dict[str, Any]) -> None:
+    """The shell points at a server that lives and is not the stack's gateway."""
+    holder = socket.socket()
+    holder.bind(("127.0.0.1", 0))
+    holder.listen()
+    case.after.callback(holder.close)
+    case.env["ANTHROPIC_BASE_URL"] = f"http://127.0.0.1:{holder.getsockname()[1]}"
+
+
 def series(case: Case, given: dict[str, Any]) -> None:
     """Doctor is pointed at what stands behind the gateway as if it were another one."""
     case.args += ["--url", f"{case.words['url']}"]

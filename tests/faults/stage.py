@@ -3,6 +3,7 @@
 files        a configuration and a model on disk; nothing runs
 direct       the scripted engine as its own gateway; litellm: behind real LiteLLM; both shared
 own-direct, own-litellm   the same, for one fault alone
+two, hosted  two engines behind one gateway, with routes; and a provider (a stand-in) behind it as well
 failed       `up` of the scripted engine, which does not come up
 url          an engine that somebody else started, looked at by its address
 remote       the same, as `engines.main.url` behind real LiteLLM
@@ -18,7 +19,6 @@ import copy
 import itertools
 import json
 import os
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -28,7 +28,7 @@ import yaml
 
 from stackctl import toolchain
 from stackctl.model import ServiceKind
-from tests.fakes import stack
+from tests.fakes import hosted, stack
 from tests.faults import checkpoints
 from tests.faults.case import Case
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 MODEL = "Qwen/Qwen3-8B"  # its family is known: hermes reads its calls, qwen3 its thinking
 MASTER = "sk-hand-made-0123456789abcdef0123"
 ENGINE_KEY = "sk-engine-0123456789abcdef"
+PROVIDER_KEY = "sk-provider-0123456789abcdef"
 _FLAGS = ("--fake-competent", "--fake-control")
 
 
@@ -59,9 +60,7 @@ class Stage:
     def case(self, fault: Fault) -> Case:
         """A broken stack; `case.after` heals or removes it."""
         make: Callable[[Fault, Path], Case] = getattr(self, "_" + fault.stack.replace("-", "_"))
-        case = make(fault, self.root / f"{next(self._numbers)}")
-        case.after.callback(shutil.rmtree, case.root, ignore_errors=True)
-        return case
+        return make(fault, self.root / f"{next(self._numbers)}")
 
     # --- nothing runs
 
@@ -104,9 +103,31 @@ class Stage:
     def _beside(self, shared: stack.Stack, fault: Fault, case: Case) -> Case:
         case.env |= {name: value for name, value in shared.env().items() if not name.lower().startswith("no_proxy")}
         case.words |= {"url": shared.url, "engine": shared.engine_url, "key": shared.key}
-        set_faults(shared.engine_url, fault.engine)
+        set_faults(shared.engine_url, [*fault.start, *fault.engine])
         case.after.callback(set_faults, shared.engine_url, [])
         return case
+
+    def _two(self, fault: Fault, root: Path) -> Case:
+        return self._routed(fault, root, {})
+
+    def _hosted(self, fault: Fault, root: Path) -> Case:
+        if "provider" not in self._shared:
+            self._shared["provider"] = self._all.enter_context(hosted.provider(PROVIDER_KEY))
+        url = self._shared["provider"].url
+        opus = {"hosted": f"anthropic/{hosted.MODEL}", "api_key": "env/PROVIDER_KEY", "api_base": url}
+        return self._routed(fault, root, {"opus": opus})
+
+    def _routed(self, fault: Fault, root: Path, more: dict[str, Any]) -> Case:
+        """Two engines behind one gateway, and what else is in `more`."""
+        config = scripted(root / "given", "litellm", fault.start)
+        small = scripted(root / "given" / "small", "litellm", [])["engines"]["main"]
+        config["engines"]["small"] = small | {"model": "Qwen/Qwen3-4B", "max_model_len": stack.WINDOW // 2}
+        config["routes"] = {"default": "main", "haiku": "small", **more}
+        case = Case(root, root / "given" / "state")
+        case.env |= {"PROVIDER_KEY": PROVIDER_KEY}
+        own = case.after.enter_context(_gone_or_down(case, root / "given", _over(config, fault.config)))
+        case.config = own.config
+        return self._beside(own, fault, case)
 
     def _own_direct(self, fault: Fault, root: Path) -> Case:
         return self._own("direct", fault, root)
@@ -133,20 +154,21 @@ class Stage:
 
     # --- made by hand
 
-    def _engine(self) -> str:
-        """The address of an engine that somebody else started."""
-        if "engine" not in self._shared:
+    def _engine(self, *, keyless: bool = False) -> str:
+        """The address of an engine that somebody else started; the ones behind a hand-made LiteLLM often ask no key."""
+        name = "keyless" if keyless else "engine"
+        if name not in self._shared:
             place = Path(self._all.enter_context(tempfile.TemporaryDirectory(prefix="e", dir=self.root)))
             port = stack.free_port()
             url = f"http://127.0.0.1:{port}"
             argv = [sys.executable, str(stack.ENGINE), "--port", str(port), "--model", MODEL, *_FLAGS]
             argv += ["--enable-auto-tool-choice", "--tool-call-parser", "hermes", "--enable-prompt-tokens-details"]
-            env = {**stack.base_env(place), "VLLM_API_KEY": ENGINE_KEY}
+            env = stack.base_env(place) | ({} if keyless else {"VLLM_API_KEY": ENGINE_KEY})
             self._all.enter_context(
                 stack.running(argv, env=env, cwd=place, log=place / "log", health=f"{url}/health", deadline=60)
             )
-            self._shared["engine"] = url
-        return str(self._shared["engine"])
+            self._shared[name] = url
+        return str(self._shared[name])
 
     def _url(self, fault: Fault, root: Path) -> Case:
         url = self._engine()
@@ -174,8 +196,8 @@ class Stage:
         case = Case(root, root / "state")
         port = stack.free_port()
         url = f"http://127.0.0.1:{port}"
-        case.words |= {"engine": self._engine(), "url": url}
-        case.env |= {"LITELLM_MASTER_KEY": MASTER, "ANTHROPIC_AUTH_TOKEN": ENGINE_KEY, "ENGINE_KEY": ENGINE_KEY}
+        case.words |= {"engine": self._engine(keyless=True), "url": url}
+        case.env |= {"LITELLM_MASTER_KEY": MASTER, "ENGINE_KEY": ENGINE_KEY}
         file = _hand(case, fault, key="os.environ/ENGINE_KEY")
         case.args += ["--url", url]
         python = toolchain.locate(ServiceKind.GATEWAY, configured_python=None, accelerator="cpu").python
@@ -189,7 +211,7 @@ class Stage:
             str(port),
         ]
         own = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION", "NO_PROXY": "*"}
-        env = {**stack.base_env(root / "run"), **own, **case.env}
+        env = {**stack.base_env(root / "run"), **own, "ANTHROPIC_AUTH_TOKEN": "none", **case.env}
         case.after.enter_context(
             stack.running(
                 argv,
@@ -200,8 +222,8 @@ class Stage:
                 deadline=150,
             )
         )
-        set_faults(self._engine(), fault.engine)
-        case.after.callback(set_faults, self._engine(), [])
+        set_faults(case.words["engine"], fault.engine)
+        case.after.callback(set_faults, case.words["engine"], [])
         return case
 
     # --- real

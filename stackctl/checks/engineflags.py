@@ -1,0 +1,95 @@
+"""Checks of what stands under `args:`: vLLM would die of it a minute after its start."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from stackctl import vllm_flags, vllm_registry
+from stackctl.checks import answers
+from stackctl.checks.check import Check, Hop
+from stackctl.model import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from stackctl.checks.facts import Facts
+    from stackctl.config import EngineConfig
+    from stackctl.model import Finding
+    from stackctl.plan.types import EnginePlan
+
+_SHARES = ("gpu-memory-utilization", "memory-utilization")
+_SPLITS = ("tensor-parallel-size", "pipeline-parallel-size")
+
+
+def _ours(facts: Facts) -> Iterator[tuple[EnginePlan, EngineConfig]]:
+    """The engines that vLLM itself runs: another `command:` may take other flags."""
+    prepared = facts.prepared
+    for engine in prepared.plan.managed if prepared is not None else ():
+        config = prepared.loaded.engines[engine.name] if prepared is not None else None
+        if config is not None and not config.command:
+            yield engine, config
+
+
+def known(facts: Facts) -> Iterator[Finding]:
+    """Each flag is one that the installed vLLM has."""
+    for engine, config in _ours(facts):
+        tool = engine.toolchain
+        names = vllm_registry.flags(tool.site_packages) if tool is not None and tool.installed else None
+        for flag in config.args if names is not None and tool is not None else ():
+            plain = flag.partition(".")[0]
+            if plain in (names or ()) or plain.removeprefix("no-") in (names or ()):
+                continue
+            near = vllm_flags.nearest(plain, {each.replace("-", "_") for each in names or ()})
+            yield answers.finding(
+                "configuration.unknown-flag" if near else "configuration.foreign-flag", Status.FAIL,
+                (f"engines.{engine.name}.args: {flag}",),
+                flag=flag, near=(near or "").replace("_", "-"), engine=engine.name, version=tool.version if tool else "",
+            )  # fmt: skip
+
+
+def values(facts: Facts) -> Iterator[Finding]:
+    """The values are possible: shares between 0 and 1, a template that is there, no more parts than GPUs."""
+    for engine, config in _ours(facts):
+        for flag in _SHARES:
+            share = config.args.get(flag)
+            if isinstance(share, int | float) and not isinstance(share, bool) and not 0 < share <= 1:
+                shown = (f"engines.{engine.name}.args: {{{flag}: {share}}}",)
+                yield answers.finding(
+                    "configuration.share", Status.FAIL, shown, flag=flag, share=share, engine=engine.name
+                )
+        yield from _template(facts, engine.name, config.args.get("chat-template"))
+        yield from _parts(facts, engine, config)
+
+
+def _template(facts: Facts, engine: str, template: object) -> Iterator[Finding]:
+    if isinstance(template, str) and _is_path(template):
+        where = os.path.join(facts.paths.engine_dir if facts.paths is not None else "/", os.path.expanduser(template))
+        if not os.path.isfile(where):
+            shown = (f"vLLM would look for {where}",)
+            yield answers.finding("configuration.template-gone", Status.FAIL, shown, template=template, engine=engine)
+
+
+def _parts(facts: Facts, engine: EnginePlan, config: EngineConfig) -> Iterator[Finding]:
+    args = config.args
+    named = [flag for flag in _SPLITS if isinstance(args.get(flag), int)]
+    parts = 1
+    for flag in named:
+        parts *= args[flag]
+    gpus = len(facts.host.gpus) if facts.host is not None else 0
+    if parts > max(gpus, 1) and "nnodes" not in args and args.get("distributed-executor-backend") != "ray":
+        yield answers.finding(
+            "configuration.too-many-parts", Status.FAIL, [f"{flag}: {args[flag]}" for flag in named],
+            parts=parts, gpus=gpus, engine=engine.name, flag=named[0],
+        )  # fmt: skip
+
+
+def _is_path(template: str) -> bool:
+    """As vLLM tells a path from a template written out (entrypoints/chat_utils.py): no braces, no line break."""
+    return not any(mark in template for mark in "{}\n")
+
+
+CHECKS = (
+    Check("configuration.flags", Hop.CONFIG, "Each flag under args is one of the installed vLLM's.", known),
+    Check("configuration.values", Hop.CONFIG, "The flags' values are possible on this machine.", values),
+)

@@ -1,0 +1,112 @@
+"""Checks of the model, continued: its quantisation against the installed vLLM, its tokenizer, the hub's cache."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+from stackctl import checkpoint, fetch, vllm_registry
+from stackctl.checks import answers, modelfiles
+from stackctl.checks.check import Check, Hop
+from stackctl.config import EMBEDDED
+from stackctl.errors import PreflightError
+from stackctl.hub.cache import repo_dir
+from stackctl.model import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from stackctl.checks.facts import Facts
+    from stackctl.model import Finding
+
+_LARGEST = 64 * 1024 * 1024  # bytes of a tokenizer.json; real ones have 2 to 35 MB
+_TAIL = 4096  # bytes
+
+
+def method(facts: Facts) -> Iterator[Finding]:
+    """The installed vLLM knows the method that the weights were quantised with."""
+    for each in modelfiles.models(facts):
+        tool = each.engine.toolchain
+        if each.files is None or tool is None or not tool.installed:
+            continue
+        found, known = _read(each.files), vllm_registry.quantisations(tool.site_packages)
+        if found is None or known is None or not found.quantization or found.quantization in known:
+            continue
+        yield answers.finding(
+            "model.quantisation-unknown", Status.FAIL, (f"{each.files}/config.json: quant_method: {found.quantization}",),
+            method=found.quantization, model=each.engine.model, version=tool.version,
+        )  # fmt: skip
+
+
+def texts(facts: Facts) -> Iterator[Finding]:
+    """The tokenizer and what goes with it is whole JSON."""
+    for each in modelfiles.models(facts):
+        for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json") if each.files else ():
+            if why := _spoilt(os.path.join(str(each.files), name)):
+                yield answers.finding("model.damaged", Status.FAIL, (f"{name}: {why}",), files=1, directory=each.files)
+                break
+
+
+def _spoilt(path: str) -> str:
+    """Why a JSON file is not one; empty when it is, or is not there. Of large ones only the end is read."""
+    try:
+        with open(path, "rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if size > 1 << 20:
+                stream.seek(-_TAIL, os.SEEK_END)
+                return "" if stream.read().rstrip().endswith(b"}") else "it ends in the middle"
+            json.loads(stream.read(_LARGEST))
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return error.strerror or "not readable"
+    except (ValueError, RecursionError) as error:
+        return f"not JSON: {error}"
+    return ""
+
+
+def cached(facts: Facts) -> Iterator[Finding]:
+    """What the hub's cache has of a model is whole, or can still be fetched."""
+    for each in modelfiles.models(facts):
+        if each.engine.model != EMBEDDED and not fetch.is_local(each.engine.model) and each.directory is None:
+            yield from _in_cache(facts, each.engine.model)
+
+
+def _in_cache(facts: Facts, model: str) -> Iterator[Finding]:
+    place = repo_dir(model)
+    if facts.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "on", "yes", "true"}:
+        yield answers.finding("model.offline", Status.FAIL, ("HF_HUB_OFFLINE is set", place), model=model)
+        return
+    halves = [name for name in _names(os.path.join(place, "blobs")) if name.endswith(".incomplete")]
+    snapshots = os.path.join(place, "snapshots")
+    dangling = [
+        os.path.join(commit, name)
+        for commit in _names(snapshots)
+        for name in _names(os.path.join(snapshots, commit))
+        if os.path.islink(link := os.path.join(snapshots, commit, name)) and not os.path.exists(link)
+    ]
+    if halves or dangling:
+        shown = [f"{name}: its content is gone" for name in dangling[:3]] or [f"{len(halves)} files are half there"]
+        yield answers.finding("model.cache", Status.WARN, (place, *shown), model=model, blocks=False)
+
+
+def _names(path: str) -> list[str]:
+    try:
+        return sorted(os.listdir(path))
+    except OSError:
+        return []
+
+
+def _read(place: str) -> checkpoint.Checkpoint | None:
+    try:
+        return checkpoint.read(place)
+    except PreflightError:
+        return None  # `model.there` says it
+
+
+CHECKS = (
+    Check("model.method", Hop.MODEL, "This vLLM knows how the weights were quantised.", method, ("model.there",)),
+    Check("model.texts", Hop.MODEL, "The tokenizer can be read.", texts, ("model.there",)),
+    Check("model.cache", Hop.MODEL, "What the hub's cache has of the model is whole.", cached),
+)  # fmt: skip

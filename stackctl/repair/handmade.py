@@ -1,0 +1,114 @@
+"""Repairs of a litellm_config.yaml that somebody wrote: always shown, with a copy kept."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from stackctl import yamltext
+from stackctl.repair.change import Change, Edit
+from stackctl.repair.context import keys, value
+
+if TYPE_CHECKING:
+    from stackctl.repair.context import Here, Verb
+
+_LONG = 600
+_TIMES = (
+    ("litellm_settings", "request_timeout"),
+    ("router_settings", "timeout"),
+    ("router_settings", "stream_timeout"),
+)
+
+
+def _file(here: Here) -> str:
+    if here.facts.hand_file is None:
+        raise ValueError("no file of LiteLLM's was named")
+    return os.path.abspath(here.facts.hand_file)
+
+
+def _edit(here: Here, says: str, text: str) -> Change:
+    return Change(says, (Edit(_file(here), text, theirs=True),))
+
+
+def put(here: Here, path: str, word: str) -> Change:
+    """`litellm.set PATH VALUE`; a `*` in the path stands for every element of a list."""
+    text = here.text(_file(here))
+    for each in _every(yamltext.data(text), keys(path)):
+        text = yamltext.put(text, each, value(word))
+    return _edit(here, f"set {path}: {word}", text)
+
+
+def take(here: Here, path: str) -> Change:
+    """`litellm.unset PATH`."""
+    text = here.text(_file(here))
+    for each in _every(yamltext.data(text), keys(path)):
+        text = yamltext.take(text, each)
+    return _edit(here, f"take out {path}", text)
+
+
+def rename(here: Here, path: str, name: str) -> Change:
+    """`litellm.rename PATH NAME`."""
+    return _edit(here, f"call {path} {name}", yamltext.rename(here.text(_file(here)), keys(path), name))
+
+
+def row(here: Here, name: str, key: str, word: str) -> Change:
+    """`litellm.row NAME KEY VALUE`: a parameter of the deployments that are called NAME."""
+    text = here.text(_file(here))
+    for number, each in enumerate(yamltext.data(text)["model_list"]):
+        if each.get("model_name") == name:
+            text = yamltext.put(text, ["model_list", str(number), "litellm_params", key], value(word))
+    return _edit(here, f"{name}: {key}: {word}", text)
+
+
+def called(here: Here, old: str, new: str) -> Change:
+    """`litellm.called OLD NEW`: another name for what clients ask for."""
+    text = here.text(_file(here))
+    for number, each in enumerate(yamltext.data(text)["model_list"]):
+        if each.get("model_name") == old:
+            text = yamltext.put(text, ["model_list", str(number), "model_name"], new)
+    return _edit(here, f"call {old} {new}", text)
+
+
+def patience(here: Here) -> Change | None:
+    """Every time limit that is shorter than the client's."""
+    text = here.text(_file(here))
+    found = yamltext.data(text)
+    short = [each for each in _TIMES if _number(found, each) < _LONG]
+    rows = [
+        ("model_list", str(number), "litellm_params", name)
+        for number, each in enumerate(found.get("model_list") or [])
+        for name in ("timeout", "stream_timeout")
+        if _number(each, ("litellm_params", name)) < _LONG
+    ]
+    for path in [*short, *rows]:
+        text = yamltext.put(text, path, _LONG)
+    return _edit(here, f"let requests take {_LONG} s", text) if short or rows else None
+
+
+def _number(data: Any, path: tuple[str, ...]) -> float:
+    for key in path:
+        data = data.get(key) if isinstance(data, dict) else None
+    return float(data) if isinstance(data, int | float) else float("inf")
+
+
+def _every(data: Any, path: list[str]) -> list[list[str]]:
+    if "*" not in path:
+        return [path]
+    place = path.index("*")
+    for key in path[:place]:
+        data = data[int(key) if isinstance(data, list) else key]
+    return [
+        [*path[:place], str(number), *rest]
+        for number, item in enumerate(data)
+        for rest in _every(item, path[place + 1 :])
+    ]
+
+
+VERBS: dict[str, Verb] = {
+    "litellm.set": put,
+    "litellm.unset": take,
+    "litellm.rename": rename,
+    "litellm.row": row,
+    "litellm.called": called,
+    "litellm.patience": patience,
+}
