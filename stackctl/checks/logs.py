@@ -82,10 +82,10 @@ def _one(kind: ServiceKind, name: str, text: str, facts: Facts) -> Iterator[Find
     cause = symptoms.diagnose(kind, text, engine=engine) if by_hand or _failed(record, facts) else None
     if cause is not None:
         line = (facts.clean(cause.line),)
-        when = "" if facts.running else "the last start failed: "
+        when = "" if facts.running or by_hand else "the last start failed: "
         yield found(cause.id, hop, Status.FAIL, f"{when}{cause.sentence}", line, cause.remedy, blocks=True)
-    elif (record is not None and record.state is State.FAILED) or (
-        not facts.running and _failed(record, facts) and _unfinished(kind, text)
+    elif (record is not None and record.state is State.FAILED) or _ended_early(
+        kind, text, record, facts, by_hand=by_hand
     ):
         last = symptoms.last_error(text) or next((line for line in reversed(text.splitlines()) if line.strip()), "")
         detail = record.detail if record is not None else "the last start ended before it was ready"
@@ -105,8 +105,10 @@ def _failed(record: ServiceRecord | None, facts: Facts) -> bool:
     return record is not None and record.state not in _WELL
 
 
-def _unfinished(kind: ServiceKind, text: str) -> bool:
-    """Whether the last run in a log ended while it started, and was not told to."""
+def _ended_early(kind: ServiceKind, text: str, record: ServiceRecord | None, facts: Facts, *, by_hand: bool) -> bool:
+    """Whether the last run of a service of ours ended while it started, and was not told to."""
+    if by_hand or facts.running or not _failed(record, facts):
+        return False
     run = symptoms.last_run(kind, symptoms.clean(text))
     begun = any(symptoms.phase(kind, line) for line in run.splitlines()[:200])
     ready = any(found.id == "ready" for line in run.splitlines() if (found := symptoms.phase(kind, line)))

@@ -109,7 +109,7 @@ def _told(found: Sequence[Storm], facts: Facts, *, dated: bool) -> Finding:
         blocks=False,
         client=client,
         n=len(worst.tries),
-        seconds=f"{worst.seconds:.0f}",
+        span=f"{worst.seconds:.0f} s" if worst.seconds >= 0.5 else "an unknown time",
         outcome=outcome,
         error=facts.clean(error)[:300].rstrip(".") + (f" ({meaning.cause})" if meaning else ""),
         remedy=meaning.remedy

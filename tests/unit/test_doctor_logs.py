@@ -124,6 +124,12 @@ def test_a_log_that_somebody_names_is_read_whatever_runs(tmp_path: Path) -> None
     assert {(each.id, each.hop) for each in found} == {("log.kv-too-small", "engine"), ("log.cooldown", "gateway")}
 
 
+def test_a_named_log_without_its_beginning_is_not_taken_for_a_crash(tmp_path: Path) -> None:
+    (tmp_path / "vllm.out").write_text(read("engine-start")[:4000])
+    texts = logs.given([str(tmp_path / "vllm.out")])
+    assert not said(Facts(environ={}, home="/", cwd="/", flags=Flags(), static=True, url_target="http://x", logs=texts))
+
+
 def test_what_is_no_log_of_a_server_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("dear diary\n")
     for name in ("notes.txt", "none.log", "."):

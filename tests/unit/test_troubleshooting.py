@@ -12,6 +12,7 @@ import pytest
 
 from stackctl.catalog import running, symptoms
 from stackctl.checks import logs, manual
+from stackctl.commands import doctor
 from stackctl.errors import ConfigError
 from tests import troubleshooting
 
@@ -78,3 +79,10 @@ def test_an_explanation_says_what_is_seen_why_and_what_to_type() -> None:
     assert lines[0] == "log.kv-too-small (engine)"
     assert any(line.startswith("  because: the window of N tokens needs NEED GiB") for line in lines)
     assert any(line.startswith("  type:    set engines.NAME.max_model_len: EST") for line in lines)
+
+
+def test_the_command_explains_and_looks_at_nothing() -> None:
+    ended = doctor.explain("No connected db")
+    assert ended.exit_code == 0
+    assert ended.data["id"] == "log.not-master-key"
+    assert ended.lines[0] == "log.not-master-key (gateway)"
