@@ -123,11 +123,17 @@ def markdown(rows: list[Row]) -> str:
 
 def keep(rows: list[Row]) -> None:
     """Keep what was measured; a drill that ran replaces what it measured before, the others stay."""
-    ran = {(row.number, row.measured.startswith("real: ")) for row in rows}
-    before = [row for row in load() if (row.number, row.measured.startswith("real: ")) not in ran]
+    ran = set(map(_which, rows))
+    before = [row for row in load() if _which(row) not in ran]
     KEPT.parent.mkdir(exist_ok=True)
     kept = [[row.number, row.measured] for row in (*before, *rows)]
     KEPT.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def _which(row: Row) -> tuple[str, bool, str]:
+    """What a row replaces: the same drill, on the same engine; without a number, what is called the same."""
+    name = row.measured.partition(":")[0] if row.number == "+" else ""
+    return row.number, row.measured.startswith("real: "), name
 
 
 def load() -> list[Row]:

@@ -77,6 +77,7 @@ def test_only_the_owner_is_listened_to(up: Callable[..., Stack]) -> None:
         os.chmod(stack.paths.root, 0o700)
         assert json.loads(done.stdout) == {"error": "this stack belongs to another user"}, done.stderr
     assert stack.record("engine").restarts == 0
+    print("drill S10: 0600 in a directory of 0700; another uid that reaches it all the same is refused")
 
 
 def test_nonsense_harms_nobody(up: Callable[..., Stack]) -> None:
