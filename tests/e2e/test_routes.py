@@ -21,12 +21,12 @@ pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("gateway_python")]
 
 SAID = [{"role": "user", "content": "Who are you, and how many words has this?"}]
 SYSTEM = "You are one of several."
-PATHS = ("/v1/messages", "/v1/messages", "/v1/chat/completions", "/v1/responses")
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Routed]:
-    with hosted.provider(KEY) as provider, routes.routed(tmp_path_factory.mktemp("routes"), provider) as found:
+    root = tmp_path_factory.mktemp("routes")  # it loads for so long that its absence is seen
+    with hosted.provider(KEY) as provider, routes.routed(root, provider, small=("load=3",)) as found:
         yield found
 
 
