@@ -11,9 +11,12 @@ import pytest
 
 from stackctl.catalog import markup, registries
 from stackctl.checks import answers, live
-from stackctl.checks.live import chat, messages
+from stackctl.checks.endpoints import Endpoint, Lane
+from stackctl.checks.facts import Facts
+from stackctl.checks.live import chat, messages, network
 from stackctl.checks.live.events import Event
 from stackctl.checks.live.reply import End, Reply
+from stackctl.config import Flags
 from tests.fakes import wire
 
 BLOCKS: list[dict[str, Any]] = [
@@ -150,3 +153,36 @@ def test_every_finding_of_the_live_probes_has_its_answer() -> None:
         assert name in answers.table(), name
     for rest in re.findall(r'finding\(\s*f"\{peer\.where\}\.([a-z-]+)"', source):
         assert {f"engine.{rest}", f"gateway.{rest}"} <= answers.table().keys(), rest
+
+
+def facts(*lanes: Lane) -> Facts:
+    return Facts(environ={}, home="/", cwd="/", flags=Flags(), static=False, url_target="http://x", lanes=lanes)
+
+
+def test_the_gateway_is_asked_after_its_engine_and_a_providers_model_only_a_little() -> None:
+    engine = Endpoint("engine", "main", "http://127.0.0.1:1", "m")
+    gateway = Endpoint("gateway", "litellm", "http://127.0.0.1:2", "claude-local")
+    needs = {each.id: each.needs for each in live.checks(facts(Lane("default", engine, gateway)))}
+    assert "tools@engine:main" in needs["tools@gateway:default"]
+    assert "answers@engine:main" in needs["health@gateway:default"]
+    assert needs["client@gateway:default"][0] == "answers@gateway:default"
+    paid = Endpoint("gateway", "litellm", "http://127.0.0.1:2", "claude-opus", hosted=True)
+    asked = {each.id.partition("@")[0] for each in live.checks(facts(Lane("opus", None, paid)))}
+    assert {"answers", "tools", "client"} <= asked
+    assert not {"limit", "stream", "parallel", "cache", "thinking"} & asked
+
+
+def test_an_engine_without_a_gateway_is_asked_as_a_client_would_and_one_of_two_routes_once() -> None:
+    engine = Endpoint("engine", "main", "http://127.0.0.1:1", "m")
+    assert "client@engine:main" in {each.id for each in live.checks(facts(Lane("m", engine, None)))}
+    front = Endpoint("gateway", "litellm", "http://127.0.0.1:2", "a")
+    ids = [each.id for each in live.checks(facts(Lane("a", engine, front), Lane("b", engine, front)))]
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize(
+    ("address", "fine"),
+    [("127.0.0.1", True), ("::1", True), ("::ffff:127.0.0.1", True), ("10.0.0.7", True), ("::ffff:10.0.0.7", True), ("9.9.9.9", False)],
+)  # fmt: skip
+def test_what_is_on_this_machine_or_configured_is_not_off_it(address: str, fine: bool) -> None:
+    assert network._fine(address, {"10.0.0.7"}) is fine

@@ -83,6 +83,14 @@ def checks(facts: Facts) -> tuple[Check, ...]:
     return (*(each for each in found if each not in quiet_ones), *quiet_ones)
 
 
+_HOSTED = {
+    "answers",
+    "words",
+    "key",
+    "models",
+    "unknown-model",
+    "tools",
+}  # of a provider's model: each token is paid for
 _ALONE = {name for name, _, alone in (*_BOTH, *_GATEWAY) if alone}
 
 
@@ -124,6 +132,8 @@ def _peer(peer: Peer, engine: Peer | None, place: str, behind: str) -> Iterator[
         needs=before, live=True, seconds=_SECONDS,
     )  # fmt: skip
     for name, probe, alone in (*_BOTH, *(_GATEWAY if peer.where == "gateway" else ())):
+        if peer.endpoint.hosted and name not in _HOSTED:
+            continue
         needs: tuple[str, ...] = (f"health@{place}",) if name == "answers" else (f"answers@{place}",)
         if behind:
             needs += (f"{name}@{behind}",)

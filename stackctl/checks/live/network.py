@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from stackctl.checks.answers import finding
 from stackctl.checks.live import answering
 from stackctl.model import Status
+from stackctl.plan.types import EnginePlan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -43,14 +44,24 @@ def off_machine(facts: Facts) -> Iterator[Finding]:
 def _processes(facts: Facts) -> Iterator[psutil.Process]:
     import psutil
 
-    roots = [each.pid for each in facts.state.services if each.pid] if facts.state is not None else []
-    for root in roots:
+    services = facts.state.services if facts.state is not None else ()
+    provider = facts.prepared is not None and any(
+        not isinstance(each.to, EnginePlan) for each in facts.prepared.plan.routes
+    )
+    for root in [each.pid for each in services if each.pid]:
+        if provider and _is_gateway(facts, root):
+            continue  # a route to a provider's model is what it is there for
         try:
             process = psutil.Process(root)
             yield process
             yield from process.children(recursive=True)
         except (psutil.Error, OSError):
             continue
+
+
+def _is_gateway(facts: Facts, pid: int) -> bool:
+    services = facts.state.services if facts.state is not None else ()
+    return any(each.pid == pid and each.name == "gateway" for each in services)
 
 
 def _configured(facts: Facts) -> set[str]:
