@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -45,7 +46,11 @@ def _own(facts: Facts, keys: Mapping[str, str]) -> tuple[Lane, ...]:
             first.setdefault(route.to.name, (route.name, route.model))
     for each in plan.engines:
         first.setdefault(each.name, (each.name, each.served))
-    return tuple(_lane(facts, facts.prepared, each, *first[each.name], keys) for each in plan.engines)
+    found = tuple(_lane(facts, facts.prepared, each, *first[each.name], keys) for each in plan.engines)
+    if facts.running:
+        return found
+    # of a stack that does not run, an engine elsewhere can be asked all the same
+    return tuple(replace(each, gateway=None) for each in found if each.engine is not None and not each.engine.managed)
 
 
 def _lane(

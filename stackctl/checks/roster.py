@@ -47,7 +47,7 @@ def checks(facts: Facts) -> tuple[Check, ...]:
     found += [
         *clientside.CHECKS,
         *clientmore.CHECKS,
-        *map(_after_its_process, live.checks(facts)),
+        *(_after_its_process(each) if facts.running else each for each in live.checks(facts)),
         *storms.CHECKS,
         *dotenv.CHECKS,
     ]

@@ -61,7 +61,7 @@ _GATEWAY: tuple[tuple[str, Probe, bool], ...] = (
 
 def checks(facts: Facts) -> tuple[Check, ...]:
     """The live checks for what was found; none where nothing runs that could be asked."""
-    if facts.static or (facts.own and not facts.running):
+    if facts.static:
         return ()
     found: list[Check] = []
     ends = facts.began + BUDGET
@@ -69,7 +69,7 @@ def checks(facts: Facts) -> tuple[Check, ...]:
     engines: dict[str, Peer] = {}
     for lane in facts.lanes:
         found += _lane(facts, lane, ends, quiet, engines)
-    if facts.own and facts.state is not None:
+    if facts.own and facts.running:
         found.append(
             Check(
                 "network",
