@@ -140,7 +140,7 @@ class _Look:
 
     def _configuration(self) -> None:
         self._known.wait()
-        state = self._found.get("state") if self._found.get("running") else None
+        state = self._found.get("state")
         if state is not None:
             self._found["flags"] = as_started.source(self._found["flags"], self._found["paths"], self._found["environ"])
         try:
@@ -156,7 +156,9 @@ class _Look:
         if self._found["host"] is None:
             return
         self._plan(loaded, ask=not self._found["static"])
-        if state is not None and "prepared" not in self._found:  # its gateway may know a key that this shell does not
+        if (
+            self._found.get("running") and "prepared" not in self._found
+        ):  # its gateway may know a key that this shell does not
             self._plan(loaded, ask=False)
 
     def _plan(self, loaded: Loaded, *, ask: bool) -> None:

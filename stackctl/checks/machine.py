@@ -28,13 +28,18 @@ _PAST = 1735689600.0  # 1 January 2025: certificates of today are not valid befo
 _AHEAD = 3600.0  # seconds that a recorded time may lie in the future
 
 
+def _recorded(facts: Facts) -> bool:
+    """Whether a stack runs or has left a record: what it holds of this machine is its own."""
+    return facts.running or facts.state is not None or facts.state_error is not None
+
+
 def _planned(
     check: Callable[[Prepared], Iterator[Finding]], name: str, *, down: bool = False
 ) -> Callable[[Facts], Iterator[Finding]]:
     """A step of the preflight as a check; with `down` only for a stack that does not run."""
 
     def run(facts: Facts) -> Iterator[Finding]:
-        if facts.prepared is not None and not (down and facts.running):
+        if facts.prepared is not None and not (down and _recorded(facts)):
             yield from before.step(check, facts.prepared, name)
 
     return run
