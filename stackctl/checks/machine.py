@@ -50,7 +50,7 @@ def driver(facts: Facts) -> Iterator[Finding]:
     prepared = facts.prepared
     tools = [each.toolchain for each in prepared.plan.managed] if prepared is not None else []
     tool = next((each for each in tools if each is not None), None)
-    if prepared is None or tool is None or facts.running or not (prepared.host.gpus or not tool.installed):
+    if prepared is None or tool is None or _recorded(facts) or not (prepared.host.gpus or not tool.installed):
         return
     found = toolchain.requirements(ServiceKind.ENGINE, prepared.host.accelerator, prepared.host)
     yield from before.bad(each for each in found if not tool.installed or each.id == "requirements.driver")
