@@ -83,7 +83,7 @@ def test_a_picture_reaches_the_models_that_can_read_it_and_the_others_are_told(t
     model, vision = MODELS[case]
     config = stack.scripted_config(tmp_path, turns.TURNS)
     config["engines"]["main"]["model"] = model
-    config["engines"]["main"]["command"] += ["--fake-vision"] if vision else []
+    config["engines"]["main"]["command"] += ["--fake-fault", "vision"] if vision else []
     with stack.up(tmp_path, config, record=tmp_path / "record.jsonl") as found:
         bodies = pictured(stack.ALIAS, model)
         if case == "unknown, and reads text only":

@@ -96,7 +96,7 @@ def has_image(request: Request) -> bool:
             value.get("type") in {"image", "image_url", "input_image"} or within(value.get("content"))
         )
 
-    return any(within(each.get("content")) for each in request.messages)
+    return any(within(each.get("content")) or within(each.get("output")) for each in request.messages)
 
 
 def text_of(message: Json) -> str:

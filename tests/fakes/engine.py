@@ -3,7 +3,6 @@ script tells it. Run in place of vLLM (`command: [python, tests/fakes/engine.py,
 flags are appended, and those that matter here are obeyed, the others ignored.
 
     --fake-script FILE    what to answer (tests/fakes/script.py); or $FAKE_ENGINE_SCRIPT
-    --fake-vision         the model reads pictures
     --fake-record FILE    every request is appended there as a line of JSON; or $FAKE_ENGINE_RECORD
     --fake-fault NAME     (repeatable; or $FAKE_ENGINE_FAULTS, separated by commas)
         fail=REASON           ends while loading, with vLLM's words for it (a key of startup_log.FAILURES)
@@ -294,17 +293,6 @@ _STREAM = {
 _BLOCKS = ("text", "image", "tool_use", "tool_result", "tool_reference", "thinking", "redacted_thinking")
 
 
-def _pictures(value: Any) -> bool:
-    """Whether a picture is anywhere in a request."""
-    if isinstance(value, list):
-        return any(map(_pictures, value))
-    if not isinstance(value, dict):
-        return False
-    return value.get("type") in {"image", "image_url", "input_image"} or any(
-        _pictures(value.get(name)) for name in ("messages", "input", "content", "output")
-    )
-
-
 class Handler(BaseHTTPRequestHandler):
     """One connection."""
 
@@ -444,7 +432,7 @@ class Handler(BaseHTTPRequestHandler):
         return Request(path, body)
 
     def _readable(self, path: str, body: Json) -> None:
-        """Raise what vLLM 0.32 refuses: blocks that it does not know, tools without a schema, pictures for a text model."""
+        """Raise what vLLM 0.32 refuses: blocks that it does not know, tools without a schema."""
         if path.startswith("/v1/messages"):
             contents = [each["content"] for each in body["messages"] if isinstance(each["content"], list)]
             kinds = [each["type"] for content in contents for each in content if each["type"] not in _BLOCKS]
@@ -461,8 +449,6 @@ class Handler(BaseHTTPRequestHandler):
                     "Bad Request",
                     "'type': 'missing', 'loc': ('body', 'tools', 0, 'input_schema'), 'msg': 'Field required'",
                 )
-        if not self.engine.flags.has("fake-vision") and _pictures(body):
-            raise Refused(400, "BadRequestError", f"{self.engine.flags.model} is not a multimodal model")
 
     def _limit(self, request: Request) -> int:
         """The most tokens that the answer may have; raises what vLLM refuses, in its words."""
