@@ -150,8 +150,18 @@ def running(tool: str, programs: Path, *flags: str) -> Iterator[Run]:
             for each in [*([me] if me else []), *seen]:
                 identity.send(each, signal.SIGKILL)
             popen.wait(10)
-            for each in found.look():
+            for each in started_in(directory):  # what the tool lost sight of, of each of its starts
                 identity.send(each, signal.SIGKILL)
+
+
+def started_in(directory: str) -> list[identity.Identity]:
+    """Every process that works in or below a directory: all that a tool started there, whatever became of its parents."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/{name}/cwd").startswith(directory) and (each := identity.of(int(name))) is not None:
+                found.append(each)
+    return found
 
 
 def below(pid: int) -> list[identity.Identity]:
