@@ -68,7 +68,7 @@ def test_nothing_is_lost_while_a_flooding_writer_is_trimmed(tmp_path: Path) -> N
             seen += [number(each) for each in reader.more() if each.startswith("line")]
             if over:
                 break
-    assert trimmed > 5
+    assert trimmed  # how often depends on how the two processes are scheduled
     assert on_disk(log) <= CAP
     assert seen[-1] == 39_999
     assert seen == sorted(set(seen))
