@@ -17,7 +17,7 @@ import socket
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from stackctl import (
@@ -56,31 +56,6 @@ _TAIL = 20
 _LOST = 10.0  # seconds in which a lock file that was removed must have become ours again
 _TICK_FLOOD = 0.05  # seconds between looks while, and some time after, a log grew by a sixteenth of its cap between two
 _FLOOD_ENDS = 5.0
-
-
-@dataclass(slots=True)
-class _Run:
-    """A service with its record, its process and what was last seen of it."""
-
-    spec: ProcessSpec
-    service: Service
-    record: ServiceRecord
-    child: process.Child | None = None
-    mark: str = ""
-    start: int = 0  # its number among all starts: a look at the work of an earlier one is not listened to
-    counters: tuple[str, ...] | None = None  # of its work, as seen last
-    asked_at: float = float("-inf")  # when it was last asked for work, or seen at it
-    generation: int = 0  # of probes: an answer of an earlier one is not listened to
-    members: list[identity.Identity] = field(default_factory=list)
-    before: vitals.Vitals | None = None
-    sampled_at: float = float("-inf")
-    ooms: deque[tuple[float, int]] = field(default_factory=deque)
-    exit_code: int | None = None
-    signal: int | None = None
-    oom: bool = False
-    empty: bool = False
-    killed_by_us: bool = False
-    logged: int = 0  # size in bytes of its log at the last look
 
 
 class Supervisor:
@@ -434,9 +409,7 @@ class Supervisor:
 
         try:
             threading.Thread(target=work, daemon=True, name=f"{what} {name}").start()
-        except (
-            RuntimeError
-        ) as error:  # no thread to be had: the machine is at its limit, which says nothing of a service
+        except RuntimeError as error:  # no thread to be had: the machine's limit, which says nothing of a service
             self._inbox.append((what, name, -1 if what == "answer" else generation, error))
 
     def _wake(self) -> None:
