@@ -1,7 +1,7 @@
 """The life of one service as a pure table: (service, event, now) -> (service, what to do).
 
 Nothing here reads a clock, starts a thread or knows what a language model is: times come in as seconds of one
-monotonic clock, chance as a number. What to do is carried out by `supervisor.py`, which reports back by events.
+monotonic clock, chance as a number. What to do is carried out by `supervisor/loop.py`, which reports back by events.
 
     pending -> starting -> ready <-> unready
                   |          |         |
@@ -80,11 +80,6 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
-class Spawned:
-    """The leader runs."""
-
-
-@dataclass(frozen=True, slots=True)
 class SpawnFailed:
     """It could not be started at all."""
 
@@ -150,9 +145,7 @@ class Stop:
     immediate: bool = False
 
 
-Event: TypeAlias = (
-    Tick | Spawned | SpawnFailed | Ended | Gone | Answered | Worked | Sampled | Settled | Resumed | Restart | Stop
-)
+Event: TypeAlias = Tick | SpawnFailed | Ended | Gone | Answered | Worked | Sampled | Settled | Resumed | Restart | Stop
 Outcome: TypeAlias = "tuple[Service, tuple[Do, ...]]"
 
 

@@ -238,9 +238,9 @@ def _installed(prepared: Prepared, *, yes: bool) -> Prepared:
         return prepared
     for tool in missing:
         fail_on(toolchain.requirements(tool.kind, prepared.host.accelerator, prepared.host))
-    names = " and ".join(f"{tool.package} {tool.version}" for tool in missing)
+    titles = " and ".join(f"{tool.package} {tool.version}" for tool in missing)
     if not output.ask(
-        f"{names} will be installed under {os.path.dirname(os.path.dirname(os.path.dirname(missing[0].python)))}. Go on?",
+        f"{titles} will be installed under {os.path.dirname(os.path.dirname(os.path.dirname(missing[0].python)))}. Go on?",
         assume=yes,
     ):
         raise InterruptedByUser(signal.SIGINT)
@@ -331,9 +331,9 @@ def _start(prepared: Prepared, *, detach: bool, as_json: bool) -> Outcome:
             f"stackctl: the stack `{paths.name}` runs in the background; stackctl down{names.option(paths.name)} stops it"
         )
         return Outcome(quiet=True)
-    code = starting.exit_code(ended, order.specs, _services(plan), narrator.log_starts)
+    status = starting.exit_code(ended, order.specs, _services(plan), narrator.log_starts)
     output.note(f"stackctl: the stack `{paths.name}` is down; nothing of it is left running")
-    return Outcome(code, quiet=True)
+    return Outcome(status, quiet=True)
 
 
 def order_of(prepared: Prepared) -> Order:

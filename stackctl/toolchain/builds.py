@@ -12,7 +12,6 @@ from stackctl.model import ServiceKind
 
 LOCKS_DIR = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "locks")
 OVERRIDE = os.path.join(LOCKS_DIR, "override.txt")
-OLDEST_PYTHON = "3.11"
 # vLLM's wheels say `Requires-Python: <3.15,>=3.11`; every pin of every lock has a wheel for each of these
 # (checked by a dry run for x86_64 and aarch64). The project's own tests run on 3.11.
 PYTHONS = ((3, 11), (3, 12), (3, 13), (3, 14))

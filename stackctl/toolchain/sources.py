@@ -84,11 +84,6 @@ def sources(environ: Mapping[str, str] | None = None, prefix: str | None = None)
     return Sources(env, tuple(flags), custom=any(env.get(name) for name in _PLACES) or bool(flags) or _uv_toml(own))
 
 
-def uv_environment(environ: Mapping[str, str] | None = None) -> Mapping[str, str]:
-    """Only the environment of `sources`."""
-    return sources(environ).env
-
-
 def pip_options(environ: Mapping[str, str], prefix: str) -> dict[str, str]:
     """pip's options for `install`, by name without dashes in front; later places override earlier ones."""
     sections: dict[str, dict[str, str]] = {"global": {}, "install": {}}

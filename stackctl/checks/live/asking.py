@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stackctl import probe
 from stackctl.checks.answers import finding
 from stackctl.checks.live import answering
 from stackctl.checks.live.reply import End
 from stackctl.clients import claude
-from stackctl.model import Probe, Status
+from stackctl.model import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -105,8 +104,3 @@ def tier_variables(environ: Mapping[str, str]) -> dict[str, str]:
     variables = ["ANTHROPIC_MODEL", "CLAUDE_CODE_SUBAGENT_MODEL", "ANTHROPIC_SMALL_FAST_MODEL"]
     variables += [f"ANTHROPIC_DEFAULT_{tier}_MODEL" for tier in claude.TIERS]
     return {each: environ[each] for each in variables if environ.get(each)}
-
-
-def reachable(url: str) -> bool:
-    """Whether anything answers there."""
-    return bool(probe.request(Probe(url, timeout=2.0)).status)
