@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from stackctl import control, names, output, planning, runstate
 from stackctl.checks import preflight
-from stackctl.commands import up
+from stackctl.commands import provision, up
 from stackctl.errors import NotRunningError, StackError
 from stackctl.model import State
 from stackctl.output import Outcome
@@ -32,7 +32,7 @@ def run(flags: Flags, *, yes: bool, as_json: bool) -> Outcome:
             f"the stack `{paths.name}` is not running", remedy=f"stackctl up{names.option(paths.name)}"
         )
     checks = (*preflight.TOOLS, preflight.model, preflight.disk, preflight.provider_keys)
-    up.fail_on(preflight.run(prepared, checks))
+    provision.fail_on(preflight.run(prepared, checks))
     report = stop(paths)
     for line in report.lines:
         output.note(f"stackctl: {line}")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from stackctl import config, files, host, output, paths, planning, runstate, starting, supervise, toolchain
 from stackctl.checks import preflight
-from stackctl.commands import up
+from stackctl.commands import provision, up
 from stackctl.config import EMBEDDED, Flags
 from stackctl.errors import InterruptedByUser, StackError
 from stackctl.hub.cache import cache_dir
@@ -89,7 +89,7 @@ def _forth(loaded: Loaded, machine: Host, builds: Sequence[Build], *, dry_run: b
     for build, new in todo:
         old = chosen.current(build)
         output.note(f"stackctl: {_title(old) if old.installed else 'nothing'} -> {_title(new)}")
-        up.fail_on(toolchain.requirements(build.kind, machine.accelerator, machine))
+        provision.fail_on(toolchain.requirements(build.kind, machine.accelerator, machine))
     if dry_run:
         return Outcome(lines=["stackctl: nothing was changed"], data={"switched": []})
     if not output.ask("Make them beside the old ones, prove them with a real token, and switch?", assume=yes):
@@ -104,7 +104,7 @@ def _forth(loaded: Loaded, machine: Host, builds: Sequence[Build], *, dry_run: b
     for _, new in todo:
         toolchain.install(new, on_progress=step)
         step(f"{_title(new)} is installed")
-        up.fail_on(toolchain.check(new, allow_untested=False))
+        provision.fail_on(toolchain.check(new, allow_untested=False))
     step("proving them with a stack of their own")
     _prove(loaded, machine, [build.kind for build, _ in todo])
     step("switching")
@@ -146,8 +146,8 @@ def _prove(loaded: Loaded, machine: Host, kinds: Sequence[ServiceKind]) -> None:
         file = paths.trial_file()  # there before anything of the trial is, and gone after it: it says whose that is
         files.write_private(file, json.dumps(_trial_config(loaded)))  # JSON is YAML
         prepared = planning.decide(config.load(Flags(config=file, name=TRIAL), {}), machine, find=_finder(kinds))
-        up.fail_on(preflight.run(prepared))
-        up.fetch_models(prepared)
+        provision.fail_on(preflight.run(prepared))
+        provision.fetch_models(prepared)
         order = up.order_of(prepared)
 
         def on_event(event: Event) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from stackctl import host, planning
 from stackctl.commands import models as command
-from stackctl.commands import up
+from stackctl.commands import provision
 from stackctl.config import EngineConfig, GatewayConfig, Loaded, StackConfig
 from stackctl.errors import ConfigError, PreflightError
 from tests.fakes import machines
@@ -166,7 +166,7 @@ def test_up_plans_a_model_that_nobody_knows_again_when_its_files_are_here(monkey
     with Hub({"acme/tiny": Repo(FILES)}) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         command.pull("acme/tiny", revision=None)
-    after = up._measured(before)
+    after = provision.measured(before)
     assert after.plan.engine.window == 40960
 
 
@@ -211,7 +211,7 @@ def test_a_model_that_nobody_knows_is_planned_from_what_the_hub_says_before_its_
     with Hub({"acme/tiny": Repo({**FILES, "chat_template.jinja": template})}) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         loaded = Loaded(StackConfig(engines={"main": given}), {"main": given}, None)
-        planned = up._looked_up(planning.decide(loaded, machines.host("1x24")))
+        planned = provision.looked_up(planning.decide(loaded, machines.host("1x24")))
         assert command.explained("acme/tiny").data["window"] == 40960
         assert not any("safetensors" in request.path for request in hub.requests)
     engine = planned.plan.engine

@@ -14,8 +14,8 @@ import pytest
 from stackctl import host, output, paths, planning
 from stackctl import trust as trusting
 from stackctl.checks import code as checks
+from stackctl.commands import provision
 from stackctl.commands import trust as command
-from stackctl.commands import up
 from stackctl.config import EngineConfig, Loaded, StackConfig
 from stackctl.errors import ConfigError, PreflightError
 from tests.fakes import machines
@@ -133,8 +133,8 @@ def test_a_hub_model_is_asked_for_before_its_weights_and_pinned_to_the_commit_ag
         assert not any("safetensors" in request.path for request in hub.requests)
 
         first = prepared("acme/theirs")
-        up.fetch_models(first)
-        made = up._measured(first)
+        provision.fetch_models(first)
+        made = provision.measured(first)
     argv = made.plan.engine.argv
     assert "--trust-remote-code" in argv
     for flag in ("--revision", "--code-revision"):
