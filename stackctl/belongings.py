@@ -1,4 +1,4 @@
-"""What stackctl made on this machine, with sizes, and its removal: for `gc` and `uninstall`.
+"""What stackctl made on this machine, with sizes: for `gc` and `uninstall`.
 
 Only what is known to be stackctl's is listed: environments by the marker in them, a stack's files by their names,
 hub models by the record of what was fetched. No symlink is followed.
@@ -7,11 +7,9 @@ hub models by the record of what was fetched. No symlink is followed.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
-import shutil
 import stat
 import time
 from dataclasses import dataclass, replace
@@ -25,20 +23,14 @@ from stackctl.paths import StackPaths
 from stackctl.toolchain import builds, chosen, marker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 DAY = 86400.0  # seconds
 OLD = 30 * DAY  # for logs and corrupt state files of stacks that do not run
 STALE = 90 * DAY  # for compilation caches: one is made again in minutes, but also missed for minutes
 _HALF = 1 * DAY  # for files that were being written when their process died
-_PARTIAL = ".partial"
-_PREVIOUS = "environment before upgrade"
-_WHOLE = {
-    "environment",
-    "embedded model",
-    "chat templates",
-    _PREVIOUS,
-}  # directories that count only as long as they are whole
+PARTIAL = ".partial"  # how the name of what is being made, or removed, ends
+PREVIOUS = "environment before upgrade"
 # Names that toolchain/locate.py, chat_templates.py and embedded.py give: only their locks are ours.
 _MADE = re.compile(
     r"(?:(?:engine|gateway)-.+-[0-9a-f]{12}-py\d+\.\d+|(?:chat-templates-vllm-[\d.]+|SmolLM2-135M-Instruct)-[0-9a-f]{12})"
@@ -75,7 +67,7 @@ def size(path: str) -> int:
 
 
 def _files(path: str) -> Iterator[str]:
-    if not _is_dir(path):
+    if not is_dir(path):
         yield path
         return
     for top, _, inside in os.walk(path, followlinks=False):
@@ -83,7 +75,8 @@ def _files(path: str) -> Iterator[str]:
             yield os.path.join(top, name)
 
 
-def _is_dir(path: str) -> bool:
+def is_dir(path: str) -> bool:
+    """Whether this is a directory itself, and not a link to one."""
     return os.path.isdir(path) and not os.path.islink(path)
 
 
@@ -120,7 +113,7 @@ def _is_templates(path: str) -> bool:
 
 def _lock_of(root: str) -> str:
     """The digest in the marker of an environment; empty when it has none, and so is not ours."""
-    if not _is_dir(root):
+    if not is_dir(root):
         return ""
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
         found = json.loads(files.read_private(os.path.join(root, marker.NAME)))["lock"]
@@ -137,7 +130,7 @@ def outdated() -> list[Belonging]:
     now, before = chosen.in_use()
     current = os.path.basename(embedded_dir())
     return [
-        replace(each, what=_PREVIOUS) if each.path in before else each
+        replace(each, what=PREVIOUS) if each.path in before else each
         for each in environments()
         if (each.what == "environment" and _lock_of(each.path) not in wanted and each.path not in now)
         or (each.what == "embedded model" and os.path.basename(each.path) != current)
@@ -151,8 +144,8 @@ def halves() -> list[Belonging]:
     for directory in (paths.envs_dir(), paths.models_dir()):
         for each in _listed(directory):
             name = os.path.basename(each)
-            made = _MADE.match(name[1:]) if name.startswith(".") and name.endswith(_PARTIAL) else None
-            if made and _is_dir(each):
+            made = _MADE.match(name[1:]) if name.startswith(".") and name.endswith(PARTIAL) else None
+            if made and is_dir(each):
                 found.append(of("half-made", each, lock=os.path.join(directory, f"{made[0]}.lock")))
     return found
 
@@ -197,7 +190,7 @@ def stacks() -> list[StackPaths]:
     found = []
     for each in _listed(os.path.join(paths.home(), "stacks")):
         with contextlib.suppress(ConfigError):
-            if _is_dir(each):
+            if is_dir(each):
                 found.append(StackPaths(names.check_name(os.path.basename(each))))
     return found
 
@@ -279,7 +272,7 @@ def hub_models() -> list[Belonging]:
         found.append(of(f"model {each.model}", each.directory))
         cache, name = os.path.split(each.directory)
         beside = os.path.join(cache, ".locks", name)
-        if _is_dir(beside):
+        if is_dir(beside):
             found.append(of("lock", beside))
     return found
 
@@ -292,76 +285,7 @@ def services() -> list[Belonging]:
 def configuration() -> list[Belonging]:
     """The user's own configuration directory."""
     directory = paths.config_dir()
-    return [of("configuration", directory)] if _is_dir(directory) else []
-
-
-# --- removal --------------------------------------------------------------------------------------------------------
-
-
-def remove(things: Sequence[Belonging]) -> list[str]:
-    """Remove things; say in words which were left, and why. A missing one counts as removed."""
-    return [f"{each.path}: {why}" for each in things if (why := _remove(each))]
-
-
-def _remove(each: Belonging) -> str:
-    if not os.path.lexists(each.path):
-        return ""
-    if each.what in _WHOLE and (using := users(each.path)):
-        return f"in use by {', '.join(map(str, using[:5]))}"
-    with _held(each.lock) as free:
-        if not free:
-            return "another stackctl is at work on it"
-        try:
-            if _is_dir(each.path):
-                # Renamed first: it is gone as a whole, or half-made to everybody, whatever stops us.
-                shutil.rmtree(_hidden(each))
-            else:
-                os.unlink(each.path)
-        except OSError as error:
-            return error.strerror or str(error)
-    return ""
-
-
-def _hidden(each: Belonging) -> str:
-    if each.what not in _WHOLE:
-        return each.path
-    directory, name = os.path.split(each.path)
-    aside = os.path.join(directory, f".{name}.{os.getpid()}{_PARTIAL}")
-    os.rename(each.path, aside)
-    return aside
-
-
-def at_work(each: Belonging) -> bool:
-    """Whether another stackctl is making it just now."""
-    with _held(each.lock) as free:
-        return not free
-
-
-@contextlib.contextmanager
-def _held(path: str) -> Iterator[bool]:
-    """Hold the lock at `path`, if there is one; False when somebody else does."""
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC) if path else -1
-    except OSError:
-        handle = -1
-    try:
-        if handle >= 0:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        free = True
-    except OSError:
-        free = False
-    try:
-        yield free
-    finally:
-        if handle >= 0:
-            os.close(handle)
-
-
-def remove_empty(*directories: str) -> None:
-    """Remove directories that nothing is left in."""
-    for each in directories:
-        with contextlib.suppress(OSError):
-            os.rmdir(each)
+    return [of("configuration", directory)] if is_dir(directory) else []
 
 
 def leftovers() -> list[str]:
@@ -373,23 +297,6 @@ def leftovers() -> list[str]:
         for each in _listed(directory)
         if each not in {*directories, paths.config_dir(), paths.envs_dir()}
     ]
-
-
-def words(count: int) -> str:
-    """Bytes for people."""
-    amount = float(count)
-    for unit in ("B", "kB", "MB"):
-        if amount < 999.5:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1000
-    return f"{amount:.1f} GB"
-
-
-def lines(things: Sequence[Belonging]) -> list[str]:
-    """The list for people, with its sum."""
-    width = max((len(each.what) for each in things), default=0)
-    rows = [f"  {each.what:<{width}}  {words(each.size):>9}  {each.path}" for each in things]
-    return [*rows, f"  {'together':<{width}}  {words(sum(each.size for each in things)):>9}"]
 
 
 def now() -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from stackctl import belongings, files, output, paths, runstate
+from stackctl import belongings, files, output, paths, removal, runstate
 from stackctl.commands import upgrade
 from stackctl.errors import ConfigError, StackError
 from stackctl.output import Outcome
@@ -33,7 +33,7 @@ def garbage(now: float) -> list[Belonging]:
     """What can go, at a unix time: nothing that a stack or an install uses."""
     unused = [each for each in belongings.outdated() if not belongings.users(each.path)]
     stacks = belongings.stacks()
-    dead = [each for each in belongings.halves() if not belongings.at_work(each)]
+    dead = [each for each in belongings.halves() if not removal.at_work(each)]
     if left := upgrade.trial_left():
         dead.append(belongings.of("trial of an upgrade", left))
     found = [*unused, *dead, *(each for stack in stacks for each in belongings.old_of_stack(stack, now))]
@@ -46,12 +46,12 @@ def _ask_and_remove(things: Sequence[Belonging], question: str, *, dry_run: bool
     """What could not be removed; None when nothing was to be removed."""
     if not agreed(things, question, dry_run=dry_run, yes=yes):
         return None
-    return belongings.remove(things)
+    return removal.remove(things)
 
 
 def agreed(things: Sequence[Belonging], question: str, *, dry_run: bool, yes: bool) -> bool:
     """Show the list and ask. Raises ConfigError when there is nobody to ask: removing is not assumed."""
-    for line in belongings.lines(things):
+    for line in removal.lines(things):
         output.note(line)
     if dry_run or yes:
         return not dry_run
@@ -66,7 +66,7 @@ def removed_lines(things: Sequence[Belonging], left: Sequence[str] | None) -> li
         return ["stackctl: nothing was removed"]
     if left:
         raise StackError("not everything could be removed", remedy="stop what uses it, then again", evidence=(*left,))
-    return [f"stackctl: removed {belongings.words(sum(each.size for each in things))}"]
+    return [f"stackctl: removed {removal.words(sum(each.size for each in things))}"]
 
 
 def as_data(things: Sequence[Belonging], left: Sequence[str] | None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stackctl import belongings, files, output, paths
+from stackctl import belongings, files, output, paths, removal
 from stackctl.commands import gc, service
 from stackctl.errors import StackError
 from stackctl.output import Outcome
@@ -47,9 +47,9 @@ def run(request: Request) -> Outcome:
     _stop_all()
     things = _everything(request)  # again: stopping removes some, and may have written the last lines of a log
     kept = _kept(request)  # before the record of what was fetched is removed
-    left = belongings.remove(things)
+    left = removal.remove(things)
     stacks = os.path.join(paths.home(), "stacks")
-    belongings.remove_empty(
+    removal.remove_empty(
         *(stack.root for stack in belongings.stacks()),
         *(stacks, paths.cache_dir(), paths.models_dir(), paths.envs_dir(), paths.home()),
     )
@@ -94,7 +94,7 @@ def _kept(request: Request) -> list[str]:
     kept = [] if request.models else [(each, "--models") for each in belongings.hub_models()]
     kept += [] if request.settings else [(each, "--settings") for each in belongings.configuration()]
     return [
-        f"stackctl: left {each.what} ({belongings.words(each.size)}) at {each.path}: {flag} removes it"
+        f"stackctl: left {each.what} ({removal.words(each.size)}) at {each.path}: {flag} removes it"
         for each, flag in kept
         if each.what != "lock"
     ]
