@@ -37,6 +37,40 @@ def rename(text: str, path: Sequence[str], name: str) -> str:
     return text[: key.start_mark.index] + name + text[key.end_mark.index :]
 
 
+def once(text: str) -> str:
+    """`text` with the first key that stands twice only where it stands last, which is the one that YAML readers use.
+
+    Raises ValueError where there is none, and where the first says more than the last.
+    """
+    key, value, holder, last = _doubled(_root(text))
+    if isinstance(value, yaml.MappingNode) and not (isinstance(last, yaml.MappingNode) and _keys(value) <= _keys(last)):
+        raise ValueError(f"the first {key.value} says more than the last")
+    place = [each for each, _ in holder.value].index(key)
+    following = holder.value[place + 1][0].start_mark.index
+    return _checked(text[: key.start_mark.index] + text[following:], yaml.safe_load(text))
+
+
+def _keys(node: yaml.MappingNode) -> set[str]:
+    return {str(key.value) for key, _ in node.value}
+
+
+def _doubled(node: yaml.Node | None) -> tuple[yaml.Node, yaml.Node, yaml.MappingNode, yaml.Node]:
+    """A key that stands again behind it, its value, the mapping that holds them, and the last value."""
+    waiting = [node]
+    while waiting:
+        at = waiting.pop(0)
+        if isinstance(at, yaml.SequenceNode):
+            waiting += at.value
+        if not isinstance(at, yaml.MappingNode):
+            continue
+        last = {key.value: value for key, value in at.value if isinstance(key, yaml.ScalarNode)}
+        for key, value in at.value:
+            if isinstance(key, yaml.ScalarNode) and last[key.value] is not value:
+                return key, value, at, last[key.value]
+            waiting.append(value)
+    raise ValueError("no key stands twice")
+
+
 def _checked(text: str, expected: Any) -> str:
     try:
         found = yaml.safe_load(text)

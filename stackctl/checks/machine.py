@@ -9,16 +9,15 @@ import time
 from typing import TYPE_CHECKING
 
 from stackctl import toolchain
-from stackctl.checks import answers, before, preflight
+from stackctl.checks import answers, before, modelfiles, preflight
 from stackctl.checks.check import Check, Hop
 from stackctl.host import GIB
-from stackctl.model import ServiceKind, Status
+from stackctl.model import Finding, ServiceKind, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from stackctl.checks.facts import Facts
-    from stackctl.model import Finding
     from stackctl.planning import Prepared
 
 _FILES = 1024  # open files: LiteLLM takes two for each stream, vLLM a few hundred at its start
@@ -43,6 +42,14 @@ def _planned(
             yield from before.step(check, facts.prepared, name)
 
     return run
+
+
+def memory(facts: Facts) -> Iterator[Finding]:
+    """A model that writes has room. Of one that does not, the small window is no lack of memory."""
+    if any(each.id == "model.not-generative" for each in modelfiles.architecture(facts)):
+        yield Finding("machine.memory", Status.SKIPPED, "needs model.kind", hop=Hop.MACHINE)
+        return
+    yield from _planned(preflight.memory, "machine.memory", down=True)(facts)
 
 
 def driver(facts: Facts) -> Iterator[Finding]:
@@ -124,7 +131,7 @@ CHECKS = (
     Check("machine.driver", Hop.MACHINE, "This machine can run the build of vLLM that suits it.", driver),
     Check(
         "machine.memory", Hop.MACHINE, "The model fits into the memory that is free.",
-        _planned(preflight.memory, "machine.memory", down=True), ("configuration.values",),
+        memory, ("configuration.values",),
     ),
     Check(
         "machine.state", Hop.MACHINE, "The state directory is ours alone and can be written.",

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     Looked = tuple[Facts, tuple[Ran, ...]]
 
 _BAD = {Status.FAIL, Status.WARN}
+_ONE_AT_A_TIME = "configuration.unusable"  # a file is refused for its first error: the next one was there before
+_OFTEN = 5  # repairs of one kind in a run
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ def mend(look: Callable[[bool], Looked], request: Request) -> list[Mended]:
     Without a terminal and without `--yes` the changes are only shown.
     """
     done: list[Mended] = []
-    tried: set[str] = set()
+    tried: list[str] = []
     for static in (True,) if request.static else (True, False):
         while True:
             facts, ran = look(static)
@@ -50,7 +52,7 @@ def mend(look: Callable[[bool], Looked], request: Request) -> list[Mended]:
             if found is None:
                 break
             finding, change = found
-            tried.add(_name(finding))
+            tried.append(_name(finding))
             done.append(_one(finding, change, facts, request, before=ran, look=lambda: look(static)[1]))  # noqa: B023 - used at once
     if not done:
         output.note("stackctl: nothing that can be repaired by itself")
@@ -58,19 +60,21 @@ def mend(look: Callable[[bool], Looked], request: Request) -> list[Mended]:
 
 
 def _name(finding: Finding) -> str:
-    return f"{finding.id} {finding.fix}"
+    """A file may be refused for one thing after the other; of all else each repair is tried once."""
+    return f"{finding.id} {finding.fix} {finding.cause if finding.id == _ONE_AT_A_TIME else ''}"
 
 
-def _next(facts: Facts, ran: Sequence[Ran], tried: set[str]) -> tuple[Finding, repairs.Change] | None:
+def _next(facts: Facts, ran: Sequence[Ran], tried: list[str]) -> tuple[Finding, repairs.Change] | None:
     """The first finding with a repair that was not tried yet: failures go before warnings."""
     bad = [finding for each in ran for finding in each.findings if finding.status in _BAD and finding.fix]
     for finding in sorted(bad, key=lambda each: each.status is Status.WARN):
-        if _name(finding) in tried:
+        kind = f"{finding.id} {finding.fix} "
+        if _name(finding) in tried or sum(each.startswith(kind) for each in tried) >= _OFTEN:
             continue
         change = repairs.propose(facts, finding)
         if change is not None:
             return finding, change
-        tried.add(_name(finding))
+        tried.append(_name(finding))
     return None
 
 
@@ -142,6 +146,9 @@ def _worse(finding: Finding, before: Sequence[Ran], after: Sequence[Ran]) -> str
     new = [
         each
         for each in now
-        if each.status is Status.FAIL and (each.id, each.cause) not in known and order.get(each.hop, len(order)) <= here
+        if each.status is Status.FAIL
+        and (each.id, each.cause) not in known
+        and order.get(each.hop, len(order)) <= here
+        and not each.id == finding.id == _ONE_AT_A_TIME
     ]
     return f"now {new[0].id}: {new[0].cause}" if new else ""

@@ -68,7 +68,7 @@ def _edit(edit: Edit, done: Applied) -> None:
         aside = _free(f"{path}.broken")
         os.rename(path, aside)
         done._undo.append(lambda: _back(aside, path))  # noqa: SLF001
-        if os.path.isdir(aside):
+        if os.path.isdir(aside) and not os.path.islink(aside):
             done._rubbish.append(aside)  # noqa: SLF001
         return
     there = os.path.lexists(path)

@@ -69,6 +69,20 @@ def called(here: Here, old: str, new: str) -> Change:
     return _edit(here, f"call {old} {new}", text)
 
 
+def base(here: Here, name: str) -> Change | None:
+    """`litellm.base NAME`: the address that all other deployments with one have, as its provider wants it."""
+    found = yamltext.data(here.text(_file(here)))["model_list"]
+    known = {
+        str(each["litellm_params"]["api_base"]).rstrip("/").removesuffix("/v1")
+        for each in found
+        if "api_base" in each["litellm_params"]
+    }
+    provider = next(str(each["litellm_params"]["model"]) for each in found if each["model_name"] == name)
+    if len(known) != 1:
+        return None
+    return row(here, name, "api_base", known.pop() + ("" if provider.startswith("anthropic/") else "/v1"))
+
+
 def patience(here: Here) -> Change | None:
     """Every time limit that is shorter than the client's."""
     text = here.text(_file(here))
@@ -110,5 +124,6 @@ VERBS: dict[str, Verb] = {
     "litellm.rename": rename,
     "litellm.row": row,
     "litellm.called": called,
+    "litellm.base": base,
     "litellm.patience": patience,
 }

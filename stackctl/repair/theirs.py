@@ -16,6 +16,11 @@ _SETS = re.compile(r"^(/.*?\.json):? sets ([A-Za-z_][A-Za-z0-9_]*)", re.MULTILIN
 _LINE = re.compile(r"^(/.*?):? line (\d+) sets ", re.MULTILINE)
 _EDITOR = re.compile(r"^(/.*?\.json):? claudeCode\.environmentVariables sets ([A-Z0-9_, ]+):", re.MULTILINE)
 _CHMOD = re.compile(r"chmod [0-7]+ (\S+)")
+_NO_DIRECTORY = re.compile(r"^the state directory (?P<path>/.*?) (?:is a symbolic link|cannot be opened \(Not a directory\))", re.MULTILINE)  # fmt: skip
+_NOT_JSON = re.compile(r"^(?P<path>/.*?\.json) is not JSON", re.MULTILINE)
+_TEXT = r'(?P<text>"(?:[^"\\]|\\.)*")'
+_SPARE = re.compile(rf"{_TEXT}|//[^\n]*|/\*.*?\*/", re.DOTALL)
+_LAST_COMMA = re.compile(rf"{_TEXT}|,(?=\s*[}}\]])")
 _PRIVATE_FILE, _PRIVATE_DIR = 0o600, 0o700
 
 
@@ -71,8 +76,26 @@ def aside(_: Here, path: str) -> Change | None:
     return Change(f"move {path} aside", (Edit(path, None),)) if os.path.lexists(path) else None
 
 
+def proper(here: Here) -> Change | None:
+    """Settings with comments or with commas before a closing bracket, which JSON does not have, without them."""
+    found = _NOT_JSON.search(here.said)
+    if not found:
+        return None
+    text = _SPARE.sub(lambda each: each["text"] or "", here.text(found["path"]))
+    text = _LAST_COMMA.sub(lambda each: each["text"] or "", text)
+    if not isinstance(json.loads(text), dict):
+        return None
+    return Change(f"make {found['path']} JSON", (Edit(found["path"], text, theirs=True),))
+
+
 def private(here: Here, path: str = "") -> Change | None:
-    """`private [FILE]`: nobody else may read it; without a name, what the finding says `chmod` of."""
+    """`private [FILE]`: nobody else may read it; without a name, what the finding says `chmod` of.
+
+    A link or a file where a directory of ours must be is moved aside.
+    """
+    odd = _NO_DIRECTORY.search(here.said)
+    if odd and (os.path.islink(odd["path"]) or os.path.isfile(odd["path"])):
+        return aside(here, odd["path"])
     found = _CHMOD.search(here.said)
     path = path or (found[1] if found else "")
     if not path or os.path.islink(path) or not os.path.lexists(path):
@@ -86,4 +109,5 @@ VERBS: dict[str, Verb] = {
     "comment": comment,
     "aside": aside,
     "private": private,
+    "settings.proper": proper,
 }

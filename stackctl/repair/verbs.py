@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from stackctl.errors import StackError
-from stackctl.repair import handmade, running, stackfile, theirs
+from stackctl.repair import handmade, refused, running, stackfile, theirs
 from stackctl.repair.change import Change
 from stackctl.repair.context import Here
 
@@ -22,7 +22,14 @@ def _patience(here: Here) -> Change | None:
     return stackfile.patience(here) if here.facts.own else handmade.patience(here)
 
 
-NAMES: dict[str, Verb] = {**stackfile.VERBS, **handmade.VERBS, **theirs.VERBS, **running.VERBS, "patience": _patience}
+NAMES: dict[str, Verb] = {
+    **stackfile.VERBS,
+    **refused.VERBS,
+    **handmade.VERBS,
+    **theirs.VERBS,
+    **running.VERBS,
+    "patience": _patience,
+}
 
 
 def propose(facts: Facts, finding: Finding) -> Change | None:

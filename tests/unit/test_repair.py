@@ -162,6 +162,11 @@ def test_what_cannot_be_repaired_is_not_offered(home: Path, fix: str) -> None:
         ("gatway:\n  port: 4100\n", "unknown key `gatway`", "did you mean `gateway`?", "gateway:\n  port: 4100\n"),
         ("routes: {default: mian}\n", "`routes.default` names the engine `mian`", "use `main`", "routes: {default: main}\n"),
         ("gateway:\n\tport: 4100\n", "x.yaml:2: found character '\\t' that cannot start any token", "", "gateway:\n    port: 4100\n"),
+        ("gateway: {port: 1}\nroutes: {}\ngateway: {port: 2}\n", "x.yaml:3: the key `gateway` stands twice", "keep one", "routes: {}\ngateway: {port: 2}\n"),
+        ("gateway: {port: many, host: localhost}\n", "`gateway.port`: expected a whole number, got text", "", "gateway: {host: localhost}\n"),
+        ("gateway: {port: '4 100'}\n", "`gateway.port`: expected a whole number, got text", "", "gateway: {port: 4100}\n"),
+        ("engines: {a: {url: http://b:1, args: {x: 1}, port: 2}}\n", "`engines.a` has both `url` and `port`: an engine", "", "engines: {a: {url: http://b:1}}\n"),
+        ("engines: {a: {model: m, api_key: k}}\n", "`engines.a.api_key` must name an environment variable", "", "engines: {a: {model: m}}\n"),
         ("gateway: {host: 0.0.0.0}\n", "`gateway.host` is 0.0.0.0: other machines", "", "gateway: {host: 127.0.0.1}\n"),
     ],
 )  # fmt: skip
@@ -175,6 +180,47 @@ def test_a_refused_configuration_is_corrected_as_its_own_words_say(
     assert change is not None
     repair.apply(change, nothing)
     assert file.read_text() == made
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("gateway: {port: 1, host: a}\ngateway: {port: 2}\n", "x.yaml:2: the key `gateway` stands twice"),
+        ("engines: {a: {url: http://b:1, api_key: k}}\n", "`engines.a.api_key` must name an environment variable"),
+    ],
+)
+def test_a_correction_that_would_lose_something_is_not_offered(home: Path, text: str, said: str) -> None:
+    file = home / "mine.yaml"
+    file.write_text(text)
+    refused = Finding("configuration.unusable", Status.FAIL, said, fix="stack.corrected")
+    assert repair.propose(facts(home, config=file), refused) is None
+
+
+def test_settings_lose_their_comments_and_last_commas_only(home: Path) -> None:
+    file = home / "settings.json"
+    file.write_text('{\n  // mine\n  "env": {"A": "//x, }", /* b */},\n}\n')
+    change = repair.propose(facts(home), finding("settings.proper", f"{file} is not JSON"))
+    assert change is not None
+    repair.apply(change, nothing)
+    assert json.loads(file.read_text()) == {"env": {"A": "//x, }"}}
+
+
+def test_settings_that_are_broken_otherwise_are_their_owners(home: Path) -> None:
+    file = home / "settings.json"
+    file.write_text('{"env": {"A": ')
+    assert repair.propose(facts(home), finding("settings.proper", f"{file} is not JSON")) is None
+
+
+def test_an_address_is_taken_from_the_other_deployments_only_when_they_agree(home: Path) -> None:
+    file = home / "litellm_config.yaml"
+    file.write_text(HAND.replace(", api_base: http://127.0.0.1:8001/v1", ""))
+    change = repair.propose(facts(home, hand=file), finding("litellm.base other"))
+    assert change is not None
+    repair.apply(change, nothing)
+    assert file.read_text() == HAND.replace("8001", "8000")
+    three = HAND + "  - {model_name: third, litellm_params: {model: openai/third}}\n"
+    file.write_text(three)
+    assert repair.propose(facts(home, hand=file), finding("litellm.base third")) is None
 
 
 def test_every_repair_that_an_answer_names_exists() -> None:
