@@ -1,4 +1,6 @@
-"""The supervisor of one stack: `loop` carries it out, `events` is what it tells, `looks` how it looks at services."""
+"""The supervisor of one stack: `loop` carries it out, `events` is what it tells, `looks` how it looks at services,
+`inbox` what wakes it.
+"""
 
 from stackctl.stopping import StopReport, stop
 from stackctl.supervisor.events import AlreadyRunning, Ended, Event, Ready, ServiceChanged, Stopping, Tick

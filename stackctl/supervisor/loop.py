@@ -14,7 +14,6 @@ import secrets
 import select
 import signal
 import socket
-import threading
 import time
 from collections import deque
 from dataclasses import replace
@@ -35,11 +34,12 @@ from stackctl.errors import StackError
 from stackctl.model import ClientFacts, ServiceKind, State
 from stackctl.runstate import ServiceRecord, StackState
 from stackctl.supervisor.events import AlreadyRunning, Ended, Event, Ready, ServiceChanged, Stopping, Tick
+from stackctl.supervisor.inbox import Inbox, Note
 from stackctl.supervisor.looks import Run, ask, clocks, fingerprint, gap, how_it_ended, look_at
 from stackctl.transitions import Answer, Do, RestartPolicy, Service
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from stackctl.model import ProcessSpec
     from stackctl.paths import StackPaths
@@ -110,9 +110,7 @@ class Supervisor:
         self._control: socket.socket | None = None
         self._run_id = secrets.token_hex(8)
         self._starts = 0
-        self._inbox: deque[tuple[str, str, int, object]] = deque()  # from threads: (what, service, generation, value)
-        self._wake_read, self._wake_write = -1, -1
-        self._asked: list[int] = []
+        self._inbox = Inbox()
         self._verifying_since: float | None = None
         self._stopping = False
         self._immediate = False
@@ -128,8 +126,7 @@ class Supervisor:
 
     def request_stop(self, *, immediate: bool = False) -> None:
         """Ask for the end, as SIGTERM does; from any thread."""
-        self._inbox.append(("stop", "", 0, immediate))
-        self._wake()
+        self._inbox.put(Note("stop", "", 0, immediate))
 
     def run(self) -> Ended:
         """Start everything, and stay until it has ended. Nothing of it lives when this returns or raises.
@@ -147,7 +144,7 @@ class Supervisor:
             self._state.tmp = runstate.make_tmp(self._paths)
             self._save(must=True)
             self._control = control.listen(self._paths)
-            with self._signals():
+            with self._inbox.opened():
                 try:
                     self._prepare()
                     return self._loop()
@@ -191,7 +188,7 @@ class Supervisor:
     def _wait(self) -> None:
         calm = self._state.state in {State.READY, State.FAILED} and not self._stopping
         poll = select.poll()
-        poll.register(self._wake_read, select.POLLIN)
+        poll.register(self._inbox.handle, select.POLLIN)
         if self._control is not None:
             poll.register(self._control, select.POLLIN)
         for run in self._runs:
@@ -199,11 +196,7 @@ class Supervisor:
                 poll.register(run.child.status, select.POLLIN)
         tick = _TICK_READY if calm else _TICK_START
         poll.poll((_TICK_FLOOD if time.monotonic() < self._flooded_until else tick) * 1000)
-        with contextlib.suppress(BlockingIOError):
-            while os.read(self._wake_read, 4096):
-                pass
-        asked, self._asked = self._asked, []
-        for signum in asked:
+        for signum in self._inbox.signals():
             self._begin_stop(signum, immediate=self._stopping or signum == signal.SIGQUIT)
 
     def _asked_for(self, question: dict[str, Any]) -> None:
@@ -248,7 +241,7 @@ class Supervisor:
                 self._fail(self._autopsy(failed))
             elif self._verifying_since is None and all(run.service.state is State.READY for run in self._runs):
                 self._verifying_since = now
-                self._in_thread("verified", "", 0, self._verify)
+                self._inbox.call("verified", "", 0, self._verify)
             elif self._verifying_since is not None and now - self._verifying_since > _VERIFY:
                 self._fail(Ended(State.FAILED, reason=f"no token came through the stack within {_VERIFY:g} s"))
             return
@@ -299,10 +292,10 @@ class Supervisor:
             starting = run.service.state is State.STARTING
             asked = replace(run.spec.ready, timeout=timeout if starting else min(timeout, self._policy.probe_timeout))
             guard = run.child.guard.pid if run.child is not None else 0
-            self._in_thread("answer", run.spec.name, run.generation, lambda: ask(run.spec, asked, guard, starting))
+            self._inbox.call("answer", run.spec.name, run.generation, lambda: ask(run.spec, asked, guard, starting))
         elif what is Do.WORK and run.spec.work is not None:
             work, policy = run.spec.work, self._policy
-            self._in_thread("worked", run.spec.name, run.start, lambda: look_at(run, work, policy))
+            self._inbox.call("worked", run.spec.name, run.start, lambda: look_at(run, work, policy))
         elif run.child is not None:
             if what is Do.KILL:
                 run.killed_by_us = True
@@ -396,35 +389,15 @@ class Supervisor:
 
     # --- threads ----------------------------------------------------------------------------------------------------
 
-    def _in_thread(self, what: str, name: str, generation: int, call: Callable[[], object]) -> None:
-        """Run something that may block beside the loop; its result, or its exception, comes to the inbox."""
-
-        def work() -> None:
-            try:
-                result = call()
-            except Exception as error:  # noqa: BLE001 - handed to the loop
-                result = error
-            self._inbox.append((what, name, generation, result))
-            self._wake()
-
-        try:
-            threading.Thread(target=work, daemon=True, name=f"{what} {name}").start()
-        except RuntimeError as error:  # no thread to be had: the machine's limit, which says nothing of a service
-            self._inbox.append((what, name, -1 if what == "answer" else generation, error))
-
-    def _wake(self) -> None:
-        with contextlib.suppress(OSError):
-            os.write(self._wake_write, b"\0")
-
     def _hear_threads(self) -> None:
-        while self._inbox:
-            what, name, generation, value = self._inbox.popleft()
+        for note in self._inbox.notes():
+            what, generation, value = note.what, note.generation, note.value
             if what == "stop":
                 self._begin_stop(None, immediate=bool(value))
             elif what == "verified":
                 self._verified(value)
             else:
-                run = next(each for each in self._runs if each.spec.name == name)
+                run = next(each for each in self._runs if each.spec.name == note.name)
                 if what == "worked":
                     if generation == run.start and not self._stopping and run.service.working:
                         hung = value if isinstance(value, transitions.Worked) else transitions.Worked(hung=False)
@@ -527,7 +500,7 @@ class Supervisor:
             oom=run.oom,
         )
 
-    # --- time, signals, disk ----------------------------------------------------------------------------------------
+    # --- time and disk ----------------------------------------------------------------------------------------------
 
     def _notice_sleep(self) -> None:
         """A suspended laptop, or a stopped supervisor, is no failure: what was measured across the gap is void."""
@@ -537,31 +510,6 @@ class Supervisor:
                 run.generation += 1
                 run.before = None
                 self._feed(run, transitions.Resumed())
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Have signals wake the loop; only a main thread can, elsewhere `request_stop` is the way."""
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_read, False)
-        os.set_blocking(self._wake_write, False)
-        before: dict[int, object] = {}
-        wakeup = -1
-        if threading.current_thread() is threading.main_thread():
-            wakeup = signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
-            for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-                if signum == signal.SIGHUP and signal.getsignal(signum) is signal.SIG_IGN:
-                    continue  # detached, or below nohup
-                before[signum] = signal.signal(signum, lambda signum, _frame: self._asked.append(signum))
-        try:
-            yield
-        finally:
-            for each, handler in before.items():
-                signal.signal(each, handler)  # type: ignore[arg-type]
-            if before:
-                signal.set_wakeup_fd(wakeup)
-            write, self._wake_write = self._wake_write, -1
-            os.close(write)
-            os.close(self._wake_read)
 
     def _take_lock(self) -> None:
         """Take the stack's lock. Another command may hold it for a moment; a supervisor holds it for good."""
