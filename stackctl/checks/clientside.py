@@ -7,9 +7,8 @@ import os
 import shutil
 from dataclasses import asdict
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from stackctl import sockets
+from stackctl import addresses, sockets
 from stackctl.checks import answers
 from stackctl.checks.check import Check, Hop
 from stackctl.clients import claude, claude_conflicts, claude_version, conflicts, proxy
@@ -38,11 +37,10 @@ def _gateway(facts: Facts) -> str:
 
 def _at(url: str) -> tuple[str, int]:
     """Host and port of an address, with one name for loopback."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-    except ValueError:
+    parts = addresses.parts(url)
+    if not parts.hostname:
         return url, 0
+    host, port = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
     return ("127.0.0.1" if host in _LOOPBACK else host), port
 
 
@@ -65,7 +63,7 @@ def address(facts: Facts) -> Iterator[Finding]:
     host, port = _at(url)
     if facts.own and not facts.running and facts.state is not None and _at(url) == _at(facts.state.gateway_url):
         return  # `engine.supervised` says why nobody listens there
-    if urlsplit(url).path.rstrip("/").endswith("/v1"):
+    if addresses.parts(url).path.rstrip("/").endswith("/v1"):
         yield answers.finding("client.base-url-v1", Status.FAIL, shown, url=url.rstrip("/").removesuffix("/v1"))
     elif host == "127.0.0.1" and not any(each.port == port for each in sockets.listening()):
         meant = f"the stack is at {gateway}" if gateway else "no stack runs"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
+from stackctl import addresses
 from stackctl.checks import answers
 from stackctl.checks.check import Check, Hop
 from stackctl.model import Status
@@ -46,7 +46,7 @@ def _models(config: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any], Map
 
 def _local(params: Mapping[str, Any]) -> bool:
     """Whether a row is about a server of one's own, and not a provider's."""
-    return isinstance(params.get("api_base"), str) and urlsplit(params["api_base"]).hostname not in _HOSTS
+    return isinstance(params.get("api_base"), str) and addresses.parts(params["api_base"]).hostname not in _HOSTS
 
 
 def readable(facts: Facts) -> Iterator[Finding]:
@@ -62,6 +62,11 @@ def readable(facts: Facts) -> Iterator[Finding]:
             yield answers.finding("configuration.unknown-section", Status.FAIL, (f"{key}:",), key=key, near=near[0])
     if not _models(facts.hand_config):
         yield answers.finding("configuration.no-models", Status.FAIL, (str(facts.hand_file),))
+    for name, params, _ in _models(facts.hand_config):
+        base = params.get("api_base")
+        if isinstance(base, str) and base.startswith("http") and not addresses.parts(base).hostname:
+            said = f"the api_base of `{name}` is not an http address: {base}"
+            yield answers.finding("configuration.unreadable", Status.FAIL, (said,), said=said)
 
 
 def providers(facts: Facts) -> Iterator[Finding]:
@@ -71,7 +76,7 @@ def providers(facts: Facts) -> Iterator[Finding]:
         if not isinstance(base, str) or not _local(params):
             continue
         shown = (f"{name}: model: {model}, api_base: {base}",)
-        path = urlsplit(base).path.rstrip("/")
+        path = addresses.parts(base).path.rstrip("/")
         endpoints = info.get("supported_endpoints")
         native = isinstance(endpoints, list) and "/v1/messages" in endpoints
         if model.startswith("anthropic/") and path.endswith("/v1"):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from stackctl import sockets
+from stackctl import addresses, sockets
 from stackctl.checks.endpoints import Endpoint, Lane
 from stackctl.config import EMBEDDED
 from stackctl.errors import ConfigError
@@ -154,7 +153,7 @@ def _hand(facts: Facts, key: str | None) -> tuple[Lane, ...]:
 
 
 def _listens(url: str) -> bool:
-    port = urlsplit(url).port
+    port = addresses.parts(url).port
     return any(each.port == port for each in sockets.listening())
 
 

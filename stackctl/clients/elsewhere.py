@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from urllib.parse import urlsplit
 
-from stackctl import probe
+from stackctl import addresses, probe
 from stackctl.errors import ConfigError, NotRunningError, StackError
 from stackctl.model import Probe
 
@@ -78,14 +77,9 @@ def _told(base: str, key: str) -> dict[str, Any]:
 
 
 def _address(url: str) -> tuple[str, str, list[str]]:
-    try:
-        place = urlsplit(url)
-        port = place.port
-    except ValueError:
-        place, port = urlsplit(""), None
-    host = place.hostname or ""
-    path = place.path.rstrip("/")
-    if place.scheme not in {"http", "https"} or not host or place.username or place.query or path not in {"", "/v1"}:
+    place = addresses.parts(url)
+    host, port, path = place.hostname or "", place.port, place.path.rstrip("/")
+    if not host or place.username or place.query or path not in {"", "/v1"}:
         raise ConfigError(f"--url {url!r} is not the address of a gateway", remedy="stackctl env --url http://BOX:4000")
     shown = f"[{host}]" if ":" in host else host
     base = f"{place.scheme}://{shown}{'' if port is None else f':{port}'}"

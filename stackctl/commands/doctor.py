@@ -134,12 +134,11 @@ def _is_litellm(path: str) -> bool:
 
 
 def _address(url: str | None) -> str | None:
-    from urllib.parse import urlsplit
+    from stackctl import addresses
 
     if url is None:
         return None
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if not addresses.parts(url).hostname:
         raise ConfigError(f"--url is not an http address: {url}", remedy="write it like  http://127.0.0.1:8000")
     return url
 

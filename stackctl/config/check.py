@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
+from stackctl import addresses
 from stackctl.config.types import (
     DEFAULT_ROUTE,
     EMBEDDED,
@@ -97,6 +98,21 @@ def _check_engine(engine: EngineConfig, config: StackConfig, path: str, written:
                 f"`{path}.args` has {flag!r}, which is not a flag of vLLM",
                 remedy="write flags without dashes in front, e.g. gpu-memory-utilization: 0.9",
             )
+    _check_values(engine.args, f"{path}.args")
+
+
+def _check_values(value: object, path: str) -> None:
+    """YAML has dates, sets, bytes and NaN; a command line has none of them."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            _check_values(each, f"{path}.{key}")
+    elif isinstance(value, list):
+        for at, each in enumerate(value):
+            _check_values(each, f"{path}[{at}]")
+    elif not isinstance(value, str | int | float | None) or (isinstance(value, float) and not math.isfinite(value)):
+        raise ConfigError(
+            f"`{path}` is {value!r}, which no flag of vLLM can be", remedy="write it in quotes if it is meant as text"
+        )
 
 
 def _check_reference(key: str, path: str) -> None:
@@ -108,8 +124,8 @@ def _check_reference(key: str, path: str) -> None:
 
 
 def _check_url(url: str, path: str, example: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    parts = addresses.parts(url)
+    if not parts.hostname:
         raise ConfigError(f"`{path}` is not an http address: {url}", remedy=f"write it like  {example}")
     if parts.username or parts.password:
         raise ConfigError(

@@ -136,6 +136,9 @@ BAD = {
     ),
     "password in the url": ("engines: {a: {url: 'http://u:secret@h:1'}}", "has a password", "env/MY_KEY"),
     "not an address": ("engines: {a: {url: 'h:8000'}}", "not an http address", "http://"),
+    "half an address": ("engines: {a: {url: 'http://[::1'}}", "not an http address", "http://"),
+    "an address with a port that is none": ("engines: {a: {url: 'http://h:99999'}}", "not an http address", "http://"),
+    "an address with a space": ("engines: {a: {url: 'http://h 1:80'}}", "not an http address", "http://"),
     "url with python": ("engines: {a: {url: 'http://h:1', python: /x}}", "both `url` and `python`", ""),
     "url and direct": ("engines: {a: {url: 'http://h:1'}}\ngateway: {kind: direct}", "nothing to start", "litellm"),
     "alias with a space": ("aliases: [claude opus]", "'claude opus'", ""),
@@ -153,6 +156,14 @@ BAD = {
     "broken yaml": ("engines: {", "given.yaml:", "correct the YAML"),
     "deep": ("a: " + "[" * 3000, "given.yaml", ""),
     "not a flag": ("engines: {a: {model: x, args: {--foo: 1}}}", "'--foo'", "without dashes"),
+    "a date among the flags": ("engines: {a: {model: x, args: {foo: 2026-01-01}}}", "`engines.a.args.foo`", "quotes"),
+    "a set among the flags": (
+        "engines: {a: {model: x, args: {foo: [!!set {b}]}}}",
+        "`engines.a.args.foo[0]`",
+        "quotes",
+    ),
+    "bytes among the flags": ("engines: {a: {model: x, args: {foo: {b: !!binary aGk=}}}}", "args.foo.b`", "quotes"),
+    "a number that is none": ("engines: {a: {model: x, args: {foo: .nan}}}", "args.foo` is nan", "quotes"),
     "empty command": ("engines: {a: {model: x, command: []}}", "command` is empty", "list"),
 }
 

@@ -101,6 +101,7 @@ SECOND = ("model_list", 1, "litellm_params")
         (yaml.safe_dump(GOOD).replace("litellm_settings", "litelm_settings"), "configuration.unknown-section"),
         (changed("model_list", to=[]), "configuration.no-models"),
         ("model_list:\n  - model_name: a\n   litellm_params: {}\n", "configuration.unreadable"),
+        (changed(*SECOND, "api_base", to="http://[::1"), "configuration.unreadable"),
     ],
 )  # fmt: skip
 def test_each_mistake_is_named(tmp_path: Path, text: str, expected: str) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ipaddress
 import socket
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
+from stackctl import addresses
 from stackctl.checks.answers import finding
 from stackctl.checks.live import answering
 from stackctl.model import Status
@@ -69,7 +69,7 @@ def _configured(facts: Facts) -> set[str]:
     found: set[str] = set()
     for lane in facts.lanes:
         for end in (lane.engine, lane.gateway):
-            host = urlsplit(end.url).hostname if end is not None else None
+            host = addresses.parts(end.url).hostname if end is not None else None
             if host:
                 found |= set(_addresses(host))
     return found
