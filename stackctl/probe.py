@@ -46,7 +46,7 @@ class Result:
         """Return the body as JSON; None when it is not."""
         try:
             return json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):  # `[` a hundred thousand times
             return None
 
 

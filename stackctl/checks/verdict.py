@@ -30,6 +30,8 @@ def sentence(findings: Sequence[Finding], facts: Facts) -> str:
     first = culprit(findings)
     if first is None:
         smoke = any(each.id == "behaviour.embedded" for each in findings)
+        if any(each.id == "doctor.no-time" for each in findings):
+            return "nothing wrong was found, but not everything was asked: the answers took too long"
         return _fine(facts) + ("; tool calls: not expected of this model" if smoke else "")
     if first.status is Status.WARN:
         return f"works, but {first.cause}"

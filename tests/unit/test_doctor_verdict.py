@@ -35,6 +35,8 @@ def test_what_is_fine_says_how_much_was_asked() -> None:
     assert verdict.sentence([], seen()) == "everything works"
     assert verdict.sentence([], seen(static=True)) == "nothing wrong was found without asking anything (--static)"
     assert "is not running" in verdict.sentence([], seen(running=False))
+    late = Finding("doctor.no-time", Status.SKIPPED)
+    assert "not everything was asked" in verdict.sentence([late], seen())
     smoke = Finding("behaviour.embedded", Status.SKIPPED)
     assert verdict.sentence([smoke], seen()) == "everything works; tool calls: not expected of this model"
     lane = Lane("a", Endpoint("engine", "a", "http://127.0.0.1:1", "a"), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from pathlib import Path
@@ -13,7 +14,7 @@ from stackctl.catalog import markup, registries
 from stackctl.checks import answers, live
 from stackctl.checks.endpoints import Endpoint, Lane
 from stackctl.checks.facts import Facts
-from stackctl.checks.live import chat, messages, network
+from stackctl.checks.live import chat, messages, network, peer
 from stackctl.checks.live.events import Event
 from stackctl.checks.live.reply import End, Reply
 from stackctl.config import Flags
@@ -186,3 +187,25 @@ def test_an_engine_without_a_gateway_is_asked_as_a_client_would_and_one_of_two_r
 )  # fmt: skip
 def test_what_is_on_this_machine_or_configured_is_not_off_it(address: str, fine: bool) -> None:
     assert network._fine(address, {"10.0.0.7"}) is fine
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b'{"content": {"a": 1}}',
+        b'{"content": [5, null]}',
+        b'{"content": "text", "usage": [1]}',
+        b'{"choices": [null], "content": [7]}',
+        b'{"content": 7}',
+        b'{"content": ' + b"[" * 100_000,
+        b"[1, 2]",
+        b"null",
+    ],
+    ids=lambda each: each[:24].decode(),
+)
+@pytest.mark.parametrize("speaks", [messages, chat])
+def test_what_is_no_answer_of_the_protocol_is_said_and_breaks_nothing(speaks: Any, answer: bytes) -> None:
+    reply = Reply(status=200)
+    peer.read_whole(io.BytesIO(answer), speaks.whole, reply, 0.0)
+    assert reply.end is End.ERROR or not reply.blocks
+    assert reply.end is not End.ERROR or reply.said

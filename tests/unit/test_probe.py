@@ -111,6 +111,15 @@ def test_bad_answers_are_said_in_words(serve: Callable[..., str], answer: bytes,
     assert words in got.error
 
 
+def test_json_nested_too_deeply_is_no_json(serve: Callable[..., str]) -> None:
+    def send(peer: socket.socket) -> None:
+        peer.recv(4096)
+        peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + b"[" * 200_000)
+
+    got = probe.request(Probe(serve(send), timeout=5))
+    assert (got.ok, got.json()) == (True, None)
+
+
 @pytest.mark.parametrize("url", ["http://", "nonsense", "ftp://127.0.0.1/", "http://127.0.0.1:99999/", "http://[bad/"])
 def test_a_bad_address_is_a_result_too(url: str) -> None:
     got = probe.request(Probe(url, timeout=2))

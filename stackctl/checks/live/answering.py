@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +34,10 @@ def health(peer: Peer) -> Iterator[Finding]:
     """The socket answers, and an engine's `/health` is 200."""
     path = "/health" if peer.where == "engine" else "/health/liveliness"
     answer = peer.get(path)
-    if answer.timed_out and peer.get("/v1/models").status:
-        return  # a gateway in an engine's place: its /health asks every model that it has
+    if answer.timed_out:
+        other = peer.get("/v1/models")
+        if other.status and not other.timed_out:
+            return  # a gateway in an engine's place: its /health asks every model that it has
     if answer.timed_out:
         yield finding(f"{peer.where}.hangs", Status.FAIL, (f"GET {path}: {answer.error}",), **words(peer))
     elif not answer.status:
@@ -180,9 +181,6 @@ def names(peer: Peer) -> list[str]:
 
 def cards(peer: Peer) -> list[dict[str, Any]]:
     """The rows of `/v1/models`."""
-    answer = peer.get("/v1/models")
-    try:
-        rows = json.loads(answer.body)["data"]
-        return [each for each in rows if isinstance(each, dict)]
-    except (ValueError, KeyError, TypeError):
-        return []
+    found = peer.get("/v1/models").json()
+    rows = found.get("data") if isinstance(found, dict) else None
+    return [each for each in rows if isinstance(each, dict)] if isinstance(rows, list) else []

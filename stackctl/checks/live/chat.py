@@ -101,7 +101,7 @@ class Stream:
                 return False
             _usage(self.reply, data.get("usage"))
             return any([self._choice(each) for each in data.get("choices") or []])  # noqa: C419 - each one counts
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             self.reply.problems.append(f"a chunk that cannot be read: {event.data[:160]!r}")
             return False
 

@@ -43,7 +43,7 @@ class Stream:
             kind = data["type"] if isinstance(data, dict) and "type" in data else event.name
             handler = getattr(self, f"_on_{kind}", None)
             return bool(handler(data)) if handler else False
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             self.reply.problems.append(f"an event that cannot be read: {event.data[:160]!r}")
             return False
 
@@ -132,7 +132,7 @@ def words(data: Any) -> str:
         elif isinstance(said, str) and "{" in said:  # `litellm.X: AnthropicException - {the engine's own}. ...`
             try:
                 inside = json.JSONDecoder().raw_decode(said[said.index("{") :])[0]
-            except ValueError:
+            except (ValueError, RecursionError):
                 break
             if not isinstance(inside, dict) or not {"error", "message", "detail"} & inside.keys():
                 break

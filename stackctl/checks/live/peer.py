@@ -148,7 +148,7 @@ def exchange(
                 reply.end = End.CUT
                 _read_stream(answer, stream(reply), reply, began, enough)
             else:
-                _read_whole(answer, whole, reply, began)
+                read_whole(answer, whole, reply, began)
     except probe.FAULTS as fault:
         reply.said = probe.in_words(fault, target, reply.status)
         if isinstance(fault, TimeoutError):
@@ -174,7 +174,8 @@ def _read_stream(answer: Any, stream: Any, reply: Reply, began: float, enough: C
             return
 
 
-def _read_whole(answer: Any, whole: Callable[[Reply, Any], None], reply: Reply, began: float) -> None:
+def read_whole(answer: Any, whole: Callable[[Reply, Any], None], reply: Reply, began: float) -> None:
+    """Read an answer that did not stream into `reply`, whatever it is."""
     raw = b""
     while len(raw) < events.MOST and (part := answer.read1(65536)):
         raw += part
@@ -182,7 +183,7 @@ def _read_whole(answer: Any, whole: Callable[[Reply, Any], None], reply: Reply, 
     reply.raw = raw[:4000].decode(errors="replace")
     try:
         reply.body = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         reply.body = None
     if reply.status != 200:
         reply.end = End.ERROR
@@ -190,5 +191,9 @@ def _read_whole(answer: Any, whole: Callable[[Reply, Any], None], reply: Reply, 
     elif not isinstance(reply.body, dict):
         reply.end, reply.said = End.ERROR, f"not JSON: {reply.raw[:160]!r}"
     else:
-        whole(reply, reply.body)
-        reply.end = End.WHOLE
+        try:
+            whole(reply, reply.body)
+            reply.end = End.WHOLE
+        except (KeyError, TypeError, AttributeError, IndexError):
+            reply.blocks.clear()
+            reply.end, reply.said = End.ERROR, f"JSON, but no answer of this protocol: {reply.raw[:160]!r}"
