@@ -1,5 +1,5 @@
 """The supervisor of one stack: `loop` carries it out, `events` is what it tells, `looks` how it looks at services,
-`inbox` what wakes it.
+`inbox` what wakes it, `store` its lock and state file.
 """
 
 from stackctl.stopping import StopReport, stop

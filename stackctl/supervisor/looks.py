@@ -5,6 +5,7 @@ The looks may block: the loop has threads make them.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -16,6 +17,8 @@ from stackctl import identity, probe, process, sockets, transitions, vitals
 from stackctl.transitions import Answer, RestartPolicy, Service
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     from stackctl.model import Probe, ProcessSpec, Work
     from stackctl.runstate import ServiceRecord
 
@@ -106,6 +109,17 @@ def how_it_ended(run: Run) -> str:
     if run.signal is not None:
         return f"it was killed by signal {run.signal} ({signal.strsignal(run.signal)})"
     return f"it ended with exit code {run.exit_code}"
+
+
+def reap_orphans(rows: Mapping[int, identity.ProcessRow], guards: Collection[int]) -> None:
+    """Collect processes that ended and were handed to us: a container's first process is given every orphan.
+
+    `rows` are all processes of the machine by pid; `guards` are children whose end is asked for elsewhere.
+    """
+    for each in rows.values():
+        if each.ended and each.parent == 1 and each.pid not in guards:
+            with contextlib.suppress(OSError):
+                os.waitpid(each.pid, os.WNOHANG)
 
 
 def clocks() -> tuple[float, float]:

@@ -33,9 +33,10 @@ from stackctl import (
 from stackctl.errors import StackError
 from stackctl.model import ClientFacts, ServiceKind, State
 from stackctl.runstate import ServiceRecord, StackState
-from stackctl.supervisor.events import AlreadyRunning, Ended, Event, Ready, ServiceChanged, Stopping, Tick
+from stackctl.supervisor.events import Ended, Event, Ready, ServiceChanged, Stopping, Tick
 from stackctl.supervisor.inbox import Inbox, Note
-from stackctl.supervisor.looks import Run, ask, clocks, fingerprint, gap, how_it_ended, look_at
+from stackctl.supervisor.looks import Run, ask, clocks, gap, how_it_ended, look_at, reap_orphans
+from stackctl.supervisor.store import Store
 from stackctl.transitions import Answer, Do, RestartPolicy, Service
 
 if TYPE_CHECKING:
@@ -53,7 +54,6 @@ _HEAD_START = 2.0  # seconds that gateways get to end before engines are told: r
 _STUCK = 15.0  # seconds after which a tree that will not die is given up: its guard goes on trying
 _VERIFY = 330.0  # seconds; the request inside has its own, shorter deadline
 _TAIL = 20
-_LOST = 10.0  # seconds in which a lock file that was removed must have become ours again
 _TICK_FLOOD = 0.05  # seconds between looks while, and some time after, a log grew by a sixteenth of its cap between two
 _FLOOD_ENDS = 5.0
 
@@ -105,8 +105,7 @@ class Supervisor:
             hostname=socket.gethostname(),
             services=[run.record for run in self._runs],
         )
-        self._lock = runstate.Lock(paths)
-        self._lost_at: float | None = None  # when the lock file was seen to be gone
+        self._store = Store(paths, self._state, on_lost=self._lost)
         self._control: socket.socket | None = None
         self._run_id = secrets.token_hex(8)
         self._starts = 0
@@ -118,9 +117,7 @@ class Supervisor:
         self._engines_at = self._kill_at = self._give_up_at = float("inf")
         self._ended: Ended | None = None
         self._clocks = (0.0, 0.0)
-        self._ticked_at = self._checked_at = float("-inf")
-        self._dirty = True
-        self._written: tuple[int, int, int] | None = None
+        self._ticked_at = float("-inf")
 
     # --- for others -------------------------------------------------------------------------------------------------
 
@@ -135,12 +132,12 @@ class Supervisor:
         """
         files.private_dir(self._paths.root)
         files.private_dir(self._paths.logs)
-        self._take_lock()
+        self._store.take()
         try:
-            left = [each for each in runstate.reconcile_locked(self._paths, self._lock) if "left alone" in each]
+            left = [each for each in runstate.reconcile_locked(self._paths, self._store.lock) if "left alone" in each]
             if left:
                 raise StackError(left[0], remedy="stop it there, or give this one another name: --name NAME")
-            self._lock.sign(self._state.supervisor)
+            self._store.lock.sign(self._state.supervisor)
             self._state.tmp = runstate.make_tmp(self._paths)
             self._save(must=True)
             self._control = control.listen(self._paths)
@@ -151,7 +148,7 @@ class Supervisor:
                 finally:
                     self._leave_nothing()
         finally:
-            self._lock.release()
+            self._store.lock.release()
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -248,11 +245,11 @@ class Supervisor:
         if failed is not None and self._state.failure is None:
             autopsy = self._autopsy(failed)
             self._state.failure = {"service": autopsy.service, "reason": autopsy.reason, "log": autopsy.log}
-            self._dirty = True
+            self._store.dirty = True
         worst = max((run.service.state for run in self._runs), key=_BADNESS.index, default=State.READY)
         if worst is not self._state.state:
             self._state.state = worst
-            self._dirty = True
+            self._store.dirty = True
 
     def _feed(self, run: Run, event: transitions.Event) -> None:
         """Hand an event to the table, and do what it says."""
@@ -265,7 +262,7 @@ class Supervisor:
             run.record.detail = self._why(run)
             run.record.since = time.time()
             run.record.restarts = run.service.restarts
-            self._dirty = True
+            self._store.dirty = True
             self._tell(ServiceChanged(run.spec.name, run.service.state, run.record.detail))
         for each in todo:
             self._do(run, each)
@@ -276,7 +273,7 @@ class Supervisor:
         notice = self._notice()
         if notice != self._state.notice:
             self._state.notice = notice
-            self._dirty = True
+            self._store.dirty = True
 
     def _why(self, run: Run) -> str:
         """Why a service is as it is; what changed under it belongs to the cause of an end."""
@@ -329,7 +326,7 @@ class Supervisor:
         run.ooms = deque([(time.monotonic(), vitals.oom_kills(child.leader.pid))])
         with contextlib.suppress(OSError):  # the state file has it too, and is tried again
             runstate.write_record(self._paths, record)
-        self._dirty = True
+        self._store.dirty = True
         self._save()
 
     def _hear_guards(self) -> None:
@@ -354,7 +351,7 @@ class Supervisor:
             log = os.path.realpath(run.spec.log)
             survivors.kill(mark=run.mark, log=log, trusted=[*run.members, child.leader, child.guard])
         self._feed(run, transitions.Gone())
-        self._dirty = True
+        self._store.dirty = True
 
     def _was_out_of_memory(self, run: Run) -> bool:
         if run.killed_by_us or not run.ooms or (run.exit_code == 0):
@@ -380,34 +377,31 @@ class Supervisor:
             run.ooms.popleft()
         if before is not None:
             self._feed(run, transitions.Sampled(seen.grew_since(before), seen.busy_since(before), seen.stopped))
-        if os.getpid() == 1:  # a container's first process is given every orphan
-            guards = {each.child.guard.pid for each in self._runs if each.child is not None}
-            for each in rows.values():
-                if each.ended and each.parent == 1 and each.pid not in guards:
-                    with contextlib.suppress(OSError):
-                        os.waitpid(each.pid, os.WNOHANG)
+        if os.getpid() == 1:
+            reap_orphans(rows, {each.child.guard.pid for each in self._runs if each.child is not None})
 
     # --- threads ----------------------------------------------------------------------------------------------------
 
     def _hear_threads(self) -> None:
         for note in self._inbox.notes():
-            what, generation, value = note.what, note.generation, note.value
-            if what == "stop":
-                self._begin_stop(None, immediate=bool(value))
-            elif what == "verified":
-                self._verified(value)
+            if note.what == "stop":
+                self._begin_stop(None, immediate=bool(note.value))
+            elif note.what == "verified":
+                self._verified(note.value)
             else:
-                run = next(each for each in self._runs if each.spec.name == note.name)
-                if what == "worked":
-                    if generation == run.start and not self._stopping and run.service.working:
-                        hung = value if isinstance(value, transitions.Worked) else transitions.Worked(hung=False)
-                        self._feed(run, hung)
-                elif generation == -1:
-                    self._feed(run, transitions.Resumed())
-                elif generation == run.generation and not self._stopping:
-                    if not isinstance(value, transitions.Answered):
-                        value = transitions.Answered(Answer.SILENT, str(value))
-                    self._feed(run, value)
+                self._heard(next(each for each in self._runs if each.spec.name == note.name), note)
+
+    def _heard(self, run: Run, note: Note) -> None:
+        """What a thread found out of a service, if it is still asked."""
+        value = note.value
+        if note.what == "worked":
+            if note.generation == run.start and not self._stopping and run.service.working:
+                self._feed(run, value if isinstance(value, transitions.Worked) else transitions.Worked(hung=False))
+        elif note.generation == -1:  # nobody could be sent to ask
+            self._feed(run, transitions.Resumed())
+        elif note.generation == run.generation and not self._stopping:
+            broke = transitions.Answered(Answer.SILENT, str(value))
+            self._feed(run, value if isinstance(value, transitions.Answered) else broke)
 
     def _verified(self, value: object) -> None:
         if self._stopping:
@@ -418,7 +412,7 @@ class Supervisor:
             self._state.state = State.READY
             for run in self._runs:
                 self._feed(run, transitions.Settled())
-            self._dirty = True
+            self._store.dirty = True
             self._save()
             self._tell(Ready(value))
         elif isinstance(value, StackError):
@@ -444,7 +438,7 @@ class Supervisor:
         if self._ended is None:
             self._ended = Ended(State.STOPPED, signum=self._signum)
         self._state.state = State.STOPPING
-        self._dirty = True
+        self._store.dirty = True
         if first or immediate:
             self._tell(Stopping(signum, immediate))
         grace = max((run.spec.grace for run in self._runs), default=0.0)
@@ -486,7 +480,7 @@ class Supervisor:
         if not stuck:
             runstate.remove_tmp(self._paths)
             runstate.clear(self._paths)
-            self._lock.sign(None)
+            self._store.lock.sign(None)
 
     def _autopsy(self, run: Run) -> Ended:
         return Ended(
@@ -500,7 +494,7 @@ class Supervisor:
             oom=run.oom,
         )
 
-    # --- time and disk ----------------------------------------------------------------------------------------------
+    # --- the rest ---------------------------------------------------------------------------------------------------
 
     def _notice_sleep(self) -> None:
         """A suspended laptop, or a stopped supervisor, is no failure: what was measured across the gap is void."""
@@ -510,15 +504,6 @@ class Supervisor:
                 run.generation += 1
                 run.before = None
                 self._feed(run, transitions.Resumed())
-
-    def _take_lock(self) -> None:
-        """Take the stack's lock. Another command may hold it for a moment; a supervisor holds it for good."""
-        deadline = time.monotonic() + 20.0
-        if runstate.lockless(self._paths) is not None:  # somebody removed the lock of one that runs
-            raise AlreadyRunning(self._paths.name, runstate.running(self._paths))
-        while not self._lock.take(timeout=0.1):
-            if runstate.holder(self._paths) not in {None, identity.mine()} or time.monotonic() > deadline:
-                raise AlreadyRunning(self._paths.name, runstate.running(self._paths))
 
     def _tell(self, event: Event) -> None:
         """Tell the caller. A terminal that is gone must not take the stack down by itself."""
@@ -531,37 +516,10 @@ class Supervisor:
             self._tell(Tick(tuple(run.record for run in self._runs)))
 
     def _save(self, *, must: bool = False) -> None:
-        """Write the state file when something changed, or someone has changed or removed it."""
-        now = time.monotonic()
-        if not self._dirty and now - self._checked_at >= _TICK_READY:
-            self._checked_at = now
-            self._dirty = fingerprint(self._paths.state) != self._written
-            if not self._lock.in_place() and not self._stopping:
-                self._found_again(now)
-        if not self._dirty:
-            return
-        try:
-            runstate.write(self._paths, self._state)
-        except OSError as error:
-            if must:
-                raise StackError(
-                    f"cannot write {self._paths.state}: {error.strerror}", remedy="free some disk space"
-                ) from error
-            return  # a full disk stops no engine; tried again at the next look
-        self._dirty = False
-        self._written = fingerprint(self._paths.state)
+        self._store.save(must=must, watch=not self._stopping)
 
-    def _found_again(self, now: float) -> None:
-        """Somebody removed our lock, or our whole directory: nobody could find, let alone stop, this stack any more."""
-        if not os.path.isdir(self._paths.root):
-            self._fail(Ended(State.FAILED, reason=f"{self._paths.root} was removed while the stack ran"))
-        elif self._lock.renew():
-            self._lock.sign(self._state.supervisor)
-            self._lost_at = None
-        elif self._lost_at is None:  # another command may hold the new one for a moment
-            self._lost_at = now
-        elif now - self._lost_at > _LOST:
-            self._fail(Ended(State.FAILED, reason=f"{self._paths.lock} was removed and is another's now"))
+    def _lost(self, why: str) -> None:
+        self._fail(Ended(State.FAILED, reason=why))
 
 
 _BADNESS = [
