@@ -16,6 +16,7 @@ from stackctl.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_SHORTEST = 8  # characters of a message that are enough to know it by
 _HOPS = {"engine": Hop.ENGINE, "gateway": Hop.GATEWAY, "client": Hop.CLIENT}
 
 
@@ -108,6 +109,8 @@ def find(asked: str) -> Topic:
             return topics()[name]
     if (told := _meaning(words)) is not None:
         return topics()[logs.name_of(told)]
+    if (part := _part(words.lower())) is not None:
+        return part
     near = difflib.get_close_matches(plain, topics(), n=3, cutoff=0.4)
     near += [each for each in topics() if plain and plain in each and each not in near][:3]
     remedy = f"did you mean {' or '.join(near)}?" if near else "the ids are in docs/TROUBLESHOOTING.md"
@@ -124,6 +127,15 @@ def _meaning(message: str) -> str | None:
         if cause := symptoms.diagnose(service, message):
             return cause.id
     return None
+
+
+def _part(words: str) -> Topic | None:
+    """The topic of which a known message, or else what one sees, has these words in it: people copy the part that they saw."""
+    if len(words) < _SHORTEST:
+        return None
+    told = [each for each in reversed(topics().values()) if words in each.line.lower()]
+    seen = [each for each in topics().values() if words in each.symptom.lower()]
+    return next(iter(told + seen), None)
 
 
 def explain(topic: Topic) -> list[str]:

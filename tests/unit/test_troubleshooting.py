@@ -59,6 +59,14 @@ def test_a_finding_is_found_by_its_id_or_by_what_was_seen(asked: str, found: str
     assert manual.find(asked).id == found
 
 
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [("No deployments available", "log.cooldown"), ("no deployments AVAILABLE for selected model", "log.cooldown")],
+)
+def test_a_part_of_a_message_is_enough(asked: str, found: str) -> None:
+    assert manual.find(asked).id == found
+
+
 def test_a_typing_error_is_answered_with_the_nearest_id() -> None:
     with pytest.raises(ConfigError) as raised:
         manual.find("client.retry-strom")
