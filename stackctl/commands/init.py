@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from typing import TYPE_CHECKING
 
-from stackctl import host, output, paths, planning, trust
+from stackctl import config, host, output, paths, planning, trust
 from stackctl.catalog import models
 from stackctl.commands import models as listing
 from stackctl.config import EMBEDDED, Flags
@@ -31,7 +32,7 @@ def run(*, here: bool, model: str | None, gateway: str | None, yes: bool, force:
     output.note(f"stackctl: {machine.summary()}")
     ask = not yes and output.has_terminal()
     model = model or _ask_model(machine, ask=ask)
-    gateway = gateway or ("litellm" if not ask else _ask_gateway())
+    gateway = _gateway(gateway) if gateway is not None else ("litellm" if not ask else _ask_gateway())
     target = _target(here=here, ask=ask)
     if os.path.lexists(target) and not force:
         raise ConfigError(f"{target} is there already", remedy="edit it, or write it anew:  stackctl init --force")
@@ -114,9 +115,13 @@ def _ask_gateway() -> str:
     answer = output.prompt(
         "Which gateway? litellm (all clients) or direct (Claude Code only, no second process)", "litellm"
     )
-    if answer not in {"litellm", "direct"}:
-        raise ConfigError(f"there is no gateway `{answer}`", remedy="answer litellm or direct")
-    return answer
+    return _gateway(answer)
+
+
+def _gateway(name: str) -> str:
+    if name not in {"litellm", "direct"}:
+        raise ConfigError(f"there is no gateway {name!r}", remedy="choose litellm or direct")
+    return name
 
 
 def _target(*, here: bool, ask: bool) -> str:
@@ -141,13 +146,17 @@ def _is_found(target: str) -> bool:
 
 
 def _write(target: str, text: str) -> None:
-    """By rename, so that a file is whole or not there."""
+    """By rename, so that a file is whole or not there, and only once it can be used."""
     draft = f"{target}.{os.getpid()}.new"
     try:
         with open(draft, "x", encoding="utf-8") as stream:
             stream.write(text)
+        config.load(Flags(config=draft), {})
         os.replace(draft, target)
     except OSError as error:
         raise ConfigError(
             f"cannot write {target}: {error.strerror}", remedy="go to a directory that is yours"
         ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(draft)

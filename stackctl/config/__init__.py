@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 import msgspec
 
@@ -177,7 +177,9 @@ def _one(value: object, struct: type[S], path: str, where: str) -> S:
         reason, _, at = str(error).partition(" - at `$")
         at = at.rstrip("`").lstrip(".")
         full = ".".join(part for part in (path, at) if part)
-        raise ConfigError(f"{where}: `{full}`: {_plain(reason)}", remedy=f"correct `{full}`") from error
+        known = get_args(get_type_hints(struct).get(at)) if reason.startswith("Invalid enum value") else ()
+        remedy = f"write {' or '.join(map(str, known))}" if known else f"correct `{full}`"
+        raise ConfigError(f"{where}: `{full}`: {_plain(reason)}", remedy=remedy) from error
 
 
 def _plain(reason: str) -> str:

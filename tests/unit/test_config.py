@@ -61,7 +61,7 @@ BAD = {
     "port zero": ("gateway: {port: 0}", "`gateway.port`", ""),
     "port too high": ("engines: {a: {model: x, port: 65536}}", "`engines.a.port`", ""),
     "equal ports": ("engines: {a: {model: x, port: 4000}}", "both 4000", "port of its own"),
-    "unknown gateway kind": ("gateway: {kind: litelm}", "`gateway.kind`", ""),
+    "unknown gateway kind": ("gateway: {kind: litelm}", "`gateway.kind`", "litellm or direct"),
     "two engines and no default": (f"{TWO}", "there are 2 engines (a, b)", "routes: {default: a}"),
     "two engines on one port": (
         "engines: {a: {model: x, port: 8001}, b: {model: y, port: 8001}}\nroutes: {default: a}",

@@ -103,6 +103,20 @@ def test_a_model_name_cannot_break_out_of_the_file(monkeypatch: pytest.MonkeyPat
     assert config.load(Flags(config=path), {}).engine.model == 'a/"b: {c}'
 
 
+@pytest.mark.parametrize(
+    ("model", "gateway", "words"),
+    [("a\nb", None, "not a model name"), ("--help", None, "not a model name"), ("x", "litelm", "no gateway 'litelm'")],
+)
+def test_what_cannot_be_used_is_neither_written_nor_trusted(
+    monkeypatch: pytest.MonkeyPatch, model: str, gateway: str | None, words: str
+) -> None:
+    on(monkeypatch, "1x24")
+    with pytest.raises(ConfigError, match=words):
+        command.run(here=True, model=model, gateway=gateway, yes=True, force=False)
+    assert os.listdir(".") == []
+    assert not os.path.lexists(paths.home())
+
+
 def answer(monkeypatch: pytest.MonkeyPatch, typed: str) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
     monkeypatch.setattr(output, "has_terminal", lambda: True)
