@@ -90,6 +90,8 @@ def run(request: Request) -> output.Outcome:
     _any_bytes()
     if request.unset:
         return _unset(kind)
+    if (request.client or "claude") != clients.CURSOR:
+        clients.get(request.client or "claude")  # a mistake in the command line is said first
     found = _facts(request)
     if found is None:
         return output.Outcome(NOT_RUNNING)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from stackctl import chat_templates, fetch, host, output, planning, sizes
 from stackctl.catalog import families, models
+from stackctl.config import EMBEDDED
 from stackctl.errors import ConfigError
 from stackctl.hub.cache import cache_dir
 from stackctl.output import Outcome
@@ -93,6 +94,7 @@ def show(name: str) -> Outcome:
 
 def explained(name: str, *, window: int | None = None) -> Outcome:
     """The sum of a model on this machine. Raises ConfigError for one that is neither known nor on this machine."""
+    _one_of_the_hub(name)
     size = sizes.size_of(name)
     if size is None and not fetch.is_local(name):
         head = fetch.head(name, revision=None)  # some KiB
@@ -121,6 +123,7 @@ def explained(name: str, *, window: int | None = None) -> Outcome:
 
 def pull(name: str, *, revision: str | None) -> Outcome:
     """Have a model on this machine. Raises PreflightError (gated, unknown, no room) or StackError (network)."""
+    _one_of_the_hub(name)
     if fetch.is_local(name):
         raise ConfigError(f"{name} is a path: it is on this machine already", remedy="name a Hugging Face id")
     size = sizes.size_of(name, revision=revision)
@@ -143,6 +146,17 @@ def pull(name: str, *, revision: str | None) -> Outcome:
             on_progress=lambda text: output.step("model", text, time.monotonic() - began),
         )
     return Outcome(lines=[f"stackctl: {name} is at {path}"], data={"id": name, "path": path})
+
+
+def _one_of_the_hub(name: str) -> None:
+    """Raise ConfigError for what no hub could have, without asking one."""
+    if name == EMBEDDED:
+        raise ConfigError(
+            "the embedded model is made from a package at the first `stackctl up`: it only proves the chain",
+            remedy="name a model of the hub; stackctl models lists some",
+        )
+    if not name.strip() or not name.isprintable() or name.startswith("-"):
+        raise ConfigError(f"{name!r} is not a model name", remedy="give a Hugging Face id: OWNER/NAME")
 
 
 def _known(name: str) -> models.Found:

@@ -48,6 +48,8 @@ def run(flags: Flags, *, back: bool, dry_run: bool, yes: bool) -> Outcome:
     builds = [build_for(kind, machine.accelerator) for kind in _KINDS if _is_ours(loaded, kind, machine.accelerator)]
     if not builds:
         return Outcome(lines=["stackctl: nothing to upgrade: vLLM and LiteLLM are yours (python:, command:, url:)"])
+    if back and dry_run:
+        return Outcome(lines=_would_go_back(builds), data={"switched": []})
     files.private_dir(paths.home())
     up.end_on_signals()
     with atomic.locked(f"{paths.environments_file()}.lock", lambda text: output.step("upgrade", text, 0.0)):
@@ -67,14 +69,25 @@ def _is_ours(loaded: Loaded, kind: ServiceKind, accelerator: str) -> bool:
 
 def _back(builds: Iterable[Build]) -> Outcome:
     """Return to what was in use before the last switch."""
+    known = _earlier(builds)
+    chosen.switch(known)
+    return _switched(known, "went back to")
+
+
+def _would_go_back(builds: Iterable[Build]) -> list[str]:
+    said = [f"stackctl: {_title(chosen.current(build))} -> {_title(old)}" for build, old in _earlier(builds)]
+    return [*said, "stackctl: nothing was changed"]
+
+
+def _earlier(builds: Iterable[Build]) -> list[tuple[Build, Toolchain]]:
+    """What was in use before, where that is another. Raises StackError where there is none."""
     known = [(build, old) for build in builds if (old := chosen.previous(build)) is not None]
     known = [(build, old) for build, old in known if old.python != chosen.current(build).python]
     if not known:
         raise StackError(
             "there is no earlier environment to go back to", remedy="stackctl gc --dry-run shows those that are there"
         )
-    chosen.switch(known)
-    return _switched(known, "went back to")
+    return known
 
 
 def _forth(loaded: Loaded, machine: Host, builds: Sequence[Build], *, dry_run: bool, yes: bool) -> Outcome:

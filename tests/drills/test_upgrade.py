@@ -119,6 +119,9 @@ def test_an_upgrade_is_proved_switched_to_and_gone_back_from(home: Installed) ->
     assert "environment before upgrade" in shown
     assert f"litellm-{OLD}" in shown
 
+    shown = home.run("upgrade", "--back", "--dry-run", "-c", "default.yaml").stderr
+    assert f"litellm {NEW} -> litellm {OLD}" in shown
+    assert "nothing to upgrade" in home.run("upgrade", "-c", "default.yaml").stderr  # the new one is still in use
     home.run("upgrade", "--back", "-c", "default.yaml")
     home.run("restart", "-c", "default.yaml")
     assert home.gateway_version() == OLD

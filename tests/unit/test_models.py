@@ -112,6 +112,16 @@ def test_a_model_that_does_not_fit_is_refused_with_its_variant_that_does(monkeyp
     )
 
 
+@pytest.mark.parametrize("name", ["", " ", "a/b\n", "--help", "embedded"])
+def test_what_is_no_models_name_is_refused_without_asking_the_hub(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    with Hub({}) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        with pytest.raises(ConfigError):
+            command.explained(name)
+        with pytest.raises(ConfigError):
+            command.pull(name, revision=None)
+
+
 def test_what_is_not_known_is_asked_for_and_a_near_name_offered(monkeypatch: pytest.MonkeyPatch) -> None:
     on(monkeypatch, "1x24")
     with Hub({}) as hub:
