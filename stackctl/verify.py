@@ -94,9 +94,8 @@ def _said(error: str, body: bytes) -> str:
         said = str(json.loads(body)["error"]["message"])
     except (ValueError, KeyError, TypeError):
         said = error or body.decode(errors="replace") or "an empty answer"
-    with contextlib.suppress(
-        ValueError, KeyError, TypeError
-    ):  # `litellm.X: AnthropicException - {the engine's own}. ...`
+    # LiteLLM wraps it: `litellm.X: AnthropicException - {the engine's own}. ...`
+    with contextlib.suppress(ValueError, KeyError, TypeError):
         said = str(json.JSONDecoder().raw_decode(said[said.index("{") :])[0]["error"]["message"])
     return " ".join(said.split())[:300]
 

@@ -156,9 +156,8 @@ class _Look:
         if self._found["host"] is None:
             return
         self._plan(loaded, ask=not self._found["static"])
-        if (
-            self._found.get("running") and "prepared" not in self._found
-        ):  # its gateway may know a key that this shell does not
+        # Its gateway may know a key that this shell does not.
+        if self._found.get("running") and "prepared" not in self._found:
             self._plan(loaded, ask=False)
 
     def _plan(self, loaded: Loaded, *, ask: bool) -> None:

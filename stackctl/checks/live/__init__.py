@@ -83,14 +83,8 @@ def checks(facts: Facts) -> tuple[Check, ...]:
     return (*(each for each in found if each not in quiet_ones), *quiet_ones)
 
 
-_HOSTED = {
-    "answers",
-    "words",
-    "key",
-    "models",
-    "unknown-model",
-    "tools",
-}  # of a provider's model: each token is paid for
+# Of a provider's model: each token is paid for.
+_HOSTED = {"answers", "words", "key", "models", "unknown-model", "tools"}
 _ALONE = {name for name, _, alone in (*_BOTH, *_GATEWAY) if alone}
 
 
@@ -100,9 +94,8 @@ def _lane(facts: Facts, lane: Lane, ends: float, quiet: dict[str, Quiet], engine
     if last is None:
         return
     engine = None
-    billing = (
-        not facts.own and facts.environ.get("CLAUDE_CODE_ATTRIBUTION_HEADER") != "0"
-    )  # ours are told to leave it out
+    # Claude Code on a stack of ours is told to leave it out.
+    billing = not facts.own and facts.environ.get("CLAUDE_CODE_ATTRIBUTION_HEADER") != "0"
     lock = quiet.setdefault(last.url, Quiet())
     if lane.engine is not None:
         place = f"engine:{lane.engine.name}"
