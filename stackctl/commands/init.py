@@ -36,7 +36,6 @@ def run(*, here: bool, model: str | None, gateway: str | None, yes: bool, force:
     target = _target(here=here, ask=ask)
     if os.path.lexists(target) and not force:
         raise ConfigError(f"{target} is there already", remedy="edit it, or write it anew:  stackctl init --force")
-    os.makedirs(os.path.dirname(target), exist_ok=True)
     text = written(model, gateway, machine)
     _write(target, text)
     if target == os.path.abspath(paths.LOCAL_FILE):
@@ -149,13 +148,15 @@ def _write(target: str, text: str) -> None:
     """By rename, so that a file is whole or not there, and only once it can be used."""
     draft = f"{target}.{os.getpid()}.new"
     try:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
         with open(draft, "x", encoding="utf-8") as stream:
             stream.write(text)
         config.load(Flags(config=draft), {})
         os.replace(draft, target)
     except OSError as error:
         raise ConfigError(
-            f"cannot write {target}: {error.strerror}", remedy="go to a directory that is yours"
+            f"cannot write {target}: {error.strerror}",
+            remedy="go to a directory that is yours, and type  stackctl init --here",
         ) from error
     finally:
         with contextlib.suppress(OSError):

@@ -94,7 +94,7 @@ def _wanted(paths: StackPaths, request: Request) -> list[str]:
         if request.service not in known:
             raise ConfigError(
                 f"the stack `{paths.name}` has no service {request.service!r}; it has {', '.join(known)}",
-                remedy=f"stackctl logs {known[0]}",
+                remedy=f"stackctl logs {known[0]}{names.option(paths.name)}",
             )
         known = [request.service]
     if request.follow and os.path.isdir(paths.root):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from stackctl import control, names, output, planning, runstate
 from stackctl.checks import preflight
 from stackctl.commands import provision, up
-from stackctl.errors import NotRunningError, StackError
+from stackctl.errors import ConfigError, NotRunningError, StackError
 from stackctl.model import State
 from stackctl.output import Outcome
 from stackctl.paths import StackPaths
@@ -53,6 +53,7 @@ def one(service: str, name: str | None, config: str | None) -> Outcome:
     Raises NotRunningError (exit code 4) when the stack does not run, StackError when the service does not come back.
     """
     paths = StackPaths(names.stack_name(name, config, os.environ))
+    logs = f"stackctl logs {service}{names.option(paths.name)}"
     began = time.monotonic()
     before = _record(paths, service)
     control.ask(paths, do="restart", service=service)
@@ -66,8 +67,8 @@ def one(service: str, name: str | None, config: str | None) -> Outcome:
                 data={"name": paths.name, "service": service, "pid": now.pid, "seconds": round(seconds, 1)},
             )
         if now.state is State.FAILED and now.since > before.since:
-            raise StackError(f"{service} did not come back: {now.detail}", remedy=f"stackctl logs {service}")
-    raise StackError(f"{service} is not ready after {_LONGEST:g} s", remedy=f"stackctl logs {service}")
+            raise StackError(f"{service} did not come back: {now.detail}", remedy=logs)
+    raise StackError(f"{service} is not ready after {_LONGEST:g} s", remedy=logs)
 
 
 def _record(paths: StackPaths, service: str) -> ServiceRecord:
@@ -79,7 +80,8 @@ def _record(paths: StackPaths, service: str) -> ServiceRecord:
     found = next((each for each in state.services if each.name == service), None)
     if found is None:
         known = " and ".join(each.name for each in state.services)
-        raise StackError(
-            f"the stack `{paths.name}` has no service {service!r}; it has {known}", remedy="stackctl status"
+        raise ConfigError(
+            f"the stack `{paths.name}` has no service {service!r}; it has {known}",
+            remedy=f"stackctl status{names.option(paths.name)}",
         )
     return found

@@ -97,3 +97,6 @@ def test_one_service_restarted_from_the_command_line(up: Callable[..., Stack]) -
         [*COMMAND, "restart", "gateway", "--model", "x"], capture_output=True, text=True, timeout=30, check=False
     )
     assert wrong.returncode == 2
+    wrong = subprocess.run([*COMMAND, "restart", "motor"], capture_output=True, text=True, timeout=30, check=False)
+    assert wrong.returncode == 2
+    assert "has no service 'motor'; it has engine and gateway" in wrong.stderr

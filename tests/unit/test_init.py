@@ -117,6 +117,18 @@ def test_what_cannot_be_used_is_neither_written_nor_trusted(
     assert not os.path.lexists(paths.home())
 
 
+def test_where_nothing_can_be_written_it_is_said_with_a_way_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    on(monkeypatch, "1x24")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "file" / "in"))
+    monkeypatch.delenv("STACKCTL_HOME")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot write") as raised:
+        run()
+    assert "stackctl init --here" in raised.value.remedy
+
+
 def answer(monkeypatch: pytest.MonkeyPatch, typed: str) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
     monkeypatch.setattr(output, "has_terminal", lambda: True)
