@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
@@ -12,6 +13,14 @@ def main() -> None:
         from stackctl import output
 
         output.open_missing_streams()
+    try:
+        os.getcwd()
+    except OSError as error:
+        from stackctl import output
+        from stackctl.errors import USAGE, StackError
+
+        output.failure(StackError(f"the working directory is gone ({error.strerror})", remedy="cd, and type it again"))
+        sys.exit(USAGE)
     if arguments[:1] == ["env"]:
         from stackctl.commands import env
 

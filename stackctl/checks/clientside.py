@@ -153,13 +153,14 @@ def settings(facts: Facts) -> Iterator[Finding]:
 
 def _not_json(path: str) -> str:
     try:
-        with open(path, "rb") as stream:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # nobody may ever write into a FIFO
+        with open(handle, "rb") as stream:
             json.loads(stream.read(1 << 20))
     except FileNotFoundError:
         return ""
     except OSError as error:
         return error.strerror or "not readable"
-    except ValueError as error:
+    except (ValueError, RecursionError, TypeError) as error:
         return str(error)
     return ""
 

@@ -148,8 +148,8 @@ class _Look:
             if state is not None:
                 self._found["flags"] = flags = as_started.choices(self._found["flags"], loaded, state)
                 loaded = config.load(flags, self._found["environ"])
-        except StackError as error:
-            self._found["load_error"] = error
+        except (StackError, OSError) as error:
+            self._found["load_error"] = error if isinstance(error, StackError) else StackError(str(error))
             return
         self._found["loaded"] = loaded
         self._machine.wait()

@@ -168,6 +168,16 @@ def test_a_clean_shell_and_one_with_the_exports_are_fine(tmp_path: Path, listeni
     assert client(tmp_path, running=False) == []
 
 
+def test_a_settings_file_that_is_none_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    file = tmp_path / ".claude" / "settings.json"
+    file.parent.mkdir()
+    file.write_text("[" * 100_000)
+    assert client(tmp_path, running=False) == [("client.settings-broken", "warn")]
+    file.unlink()
+    os.mkfifo(file)
+    assert client(tmp_path, running=False) == [("client.settings-broken", "warn")]
+
+
 @pytest.mark.parametrize(
     ("more", "expected"),
     [

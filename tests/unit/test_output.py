@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +18,6 @@ from tests.fakes.terminal import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 def fail(error: BaseException) -> Outcome:
@@ -66,6 +66,20 @@ def test_no_traceback_without_debug(
     assert "Traceback" not in said.err
     with pytest.raises(type(error)):
         output.edge(lambda: fail(error), debug=True)
+
+
+@pytest.mark.parametrize("words", [["status"], ["env"]])
+def test_a_working_directory_that_is_gone_is_said(tmp_path: Path, words: list[str]) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    stackctl = str(Path(sys.executable).with_name("stackctl"))
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'rmdir "$0"; exec "$@"', str(gone), stackctl, *words],
+        cwd=gone, env={"HOME": str(tmp_path)}, capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "the working directory is gone" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_an_outcome_for_people_and_for_pipes(capsys: pytest.CaptureFixture[str]) -> None:
