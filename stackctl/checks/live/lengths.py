@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from stackctl.model import Finding
 
 _SLACK = 0.02  # a gateway may add a word of its own
+_GUESS = 0.1  # of the tokens: a guess is further off, what a server adds to a prompt is not
+_SYSTEM = "You are a coding agent. " * 8
+_QUESTION = 'for (;;) { printf("%d, ", x++); } // Grüße, 世界! ' * 6
 HUGE = 999_999  # tokens: more than any window of a model of one's own
 USUAL = 32_000  # what Claude Code asks for when it does not know the model (2.1.330)
 
 
 def count(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
-    """The gateway's count of tokens is the engine's own."""
+    """The count of tokens is what the same request takes, and the gateway's is the engine's own."""
     if peer.chat_only:
         return
     mine = _counted(peer)
@@ -39,17 +42,29 @@ def count(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
     if peer.where == "gateway" and isinstance(theirs, int) and abs(mine - theirs) > max(2, _SLACK * theirs):
         said = f"the same question has {mine} tokens by the gateway, {theirs} by the engine"
         yield finding("gateway.count", Status.WARN, (said,), mine=mine, theirs=theirs, **words)
+    elif peer.where == "engine":
+        taken = _taken(peer)
+        if taken and abs(mine - taken) > max(8, _GUESS * taken):
+            said = f"count_tokens says {mine} of a question that then took {taken}"
+            yield finding("engine.count", Status.WARN, (said,), blocks=False, mine=mine, theirs=taken, **words)
+
+
+def _taken(peer: Peer) -> int:
+    """The tokens that the server says the question of the count had, those from its cache as well; 0 when it says none."""
+    usage = peer.ask(_QUESTION, max_tokens=1, **_around(peer)).usage
+    names = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+    return sum(usage.get(name) or 0 for name in names)
+
+
+def _around(peer: Peer) -> dict[str, Any]:
+    """What the question of the count has beside its message."""
+    return {"system": _SYSTEM} | ({} if peer.endpoint.embedded else {"tools": [tools.PING, tools.WEATHER]})
 
 
 def _counted(peer: Peer) -> int | str:
     """Tokens, or what was said instead."""
-    body: dict[str, Any] = {
-        "model": peer.endpoint.model,
-        "system": "You are a coding agent. " * 8,
-        "messages": [{"role": "user", "content": 'for (;;) { printf("%d, ", x++); } // Grüße, 世界! ' * 6}],
-    }
-    if not peer.endpoint.embedded:
-        body["tools"] = [tools.PING, tools.WEATHER]
+    said = [{"role": "user", "content": _QUESTION}]
+    body = {"model": peer.endpoint.model, "messages": said, **_around(peer)}
     answer = peer.post("/v1/messages/count_tokens", body, 6.0)
     if not answer.ok:
         return answer.error
