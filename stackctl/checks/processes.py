@@ -49,6 +49,12 @@ def service(kind: ServiceKind) -> Callable[[Facts], Iterator[Finding]]:
     return run
 
 
+def well(facts: Facts, name: str) -> bool:
+    """Whether nothing is said against the processes of the service `name`."""
+    services = facts.state.services if facts.state is not None and facts.running else ()
+    return any(each.name == name and not any(_unwell(facts, each)) for each in services)
+
+
 def _unwell(facts: Facts, each: ServiceRecord) -> Iterator[Finding]:
     """What the record and the processes of one service say against it; the first that explains the rest."""
     paths = facts.paths

@@ -47,14 +47,26 @@ def checks(facts: Facts) -> tuple[Check, ...]:
     found += [
         *clientside.CHECKS,
         *clientmore.CHECKS,
-        *(_after_its_process(each) if facts.running else each for each in live.checks(facts)),
+        *_after_their_processes(facts),
         *storms.CHECKS,
         *dotenv.CHECKS,
     ]
     return tuple(each for each in found if not (each.live and facts.static))
 
 
+def _after_their_processes(facts: Facts) -> list[Check]:
+    """Each live check is only asked of a service whose processes are well: a dead one is blamed once.
+
+    Beside a dead engine the others are asked all the same.
+    """
+    found = list(live.checks(facts))
+    if not facts.running:
+        return found
+    engines = facts.prepared.plan.engines if facts.prepared is not None else ()
+    well = {f"engine:{each.name}" for each in engines if len(engines) > 1 and processes.well(facts, each.service)}
+    return [each if each.id.partition("@")[2] in well else _after_its_process(each) for each in found]
+
+
 def _after_its_process(check: Check) -> Check:
-    """A live check is only asked of a service whose processes are well: a dead one is blamed once."""
     where = check.id.partition("@")[2].partition(":")[0]
     return dataclasses.replace(check, needs=(*check.needs, f"{where}.process")) if where else check

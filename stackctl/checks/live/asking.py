@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 WRONG_KEY = "sk-stackctl-doctor-wrong-key"
 WRONG_MODEL = "stackctl-doctor-no-such-model"
 QUICK = 7.0  # seconds within which a refusal comes; a client repeats what hangs
+_LATER = {408, 429}  # statuses that say nothing of the name
 
 
 def key(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
@@ -87,7 +88,9 @@ def tiers(peer: Peer, asked: Mapping[str, str]) -> Iterator[Finding]:
             wanted.setdefault(name.removesuffix("[1m]"), []).append(variable)
     for name, variables in wanted.items():
         reply = peer.ask("Say hi.", max_tokens=1, model=name, enough=lambda _: True)
-        if reply.refused:
+        if (
+            reply.refused and reply.status < 500 and reply.status not in _LATER
+        ):  # else it is known, and its engine is ill
             yield finding(
                 f"{peer.where}.tier",
                 Status.FAIL,
