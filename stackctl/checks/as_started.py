@@ -27,7 +27,7 @@ def source(flags: Flags, paths: StackPaths, environ: Mapping[str, str]) -> Flags
     try:
         usual, named = names.config_file(flags.config, environ)
         recorded = json.loads(files.read_private(paths.ports)).get("config")
-    except (StackError, OSError, ValueError, AttributeError):
+    except (StackError, OSError, ValueError, AttributeError, RecursionError):
         return flags
     if named or not isinstance(recorded, str) or recorded == usual or not os.path.isfile(recorded):
         return flags

@@ -86,7 +86,7 @@ def gather(
     `url` is any server, `litellm_config` a hand-written file of LiteLLM's; then no stack is looked at.
     """
     look = _Look(flags, environ, static=static, url=url, file=litellm_config, key=key)
-    threads = [threading.Thread(target=each, daemon=True) for each in look.steps()]
+    threads = [threading.Thread(target=look.guarded, args=(each,), daemon=True) for each in look.steps()]
     for each in threads:
         each.start()
     for each in threads:
@@ -129,6 +129,14 @@ class _Look:
         if self._found["url_target"] is not None:
             return [self._host]
         return [self._host, self._configuration, self._recorded]
+
+    def guarded(self, step: Callable[[], None]) -> None:
+        """Take a step; one that breaks on what it finds is a finding, and no traceback."""
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            said = f"looking broke, which is a fault of stackctl's own: {type(error).__name__}: {error}"
+            self._found.setdefault("load_error", StackError(said, remedy="report it:  stackctl doctor --report FILE"))
 
     def _host(self) -> None:
         try:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from stackctl.checks import clientside, configuration, facts, handmade, machine, modelfiles, runner
+from stackctl import config, files
+from stackctl.checks import as_started, clientside, configuration, facts, handmade, machine, modelfiles, runner
 from stackctl.config import Flags
 from stackctl.model import ClientFacts, Status
+from stackctl.paths import StackPaths
 from stackctl.runstate import StackState
 
 if TYPE_CHECKING:
@@ -166,6 +168,25 @@ def test_a_clean_shell_and_one_with_the_exports_are_fine(tmp_path: Path, listeni
     }  # what `env` gives to Claude Code before 2.1.325
     assert client(tmp_path, older, port=listening) == []
     assert client(tmp_path, running=False) == []
+
+
+@pytest.mark.parametrize("broken", ["", "[]", "[" * 100_000, '{"config": 5}'], ids=["empty", "list", "deep", "number"])
+def test_a_broken_record_of_the_start_is_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+    monkeypatch.setenv("STACKCTL_HOME", str(tmp_path))
+    paths = StackPaths("default")
+    os.makedirs(paths.root, mode=0o700)
+    files.write_private(paths.ports, broken)
+    assert as_started.source(Flags(), paths, {}) == Flags()
+
+
+def test_looking_that_breaks_is_a_finding_and_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("STACKCTL_HOME", str(tmp_path))
+    monkeypatch.setattr(config, "load", lambda *_: 1 // 0)
+    seen = facts.gather(Flags(), static=True, environ={"HOME": str(tmp_path)})
+    assert "ZeroDivisionError" in str(seen.load_error)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_settings_file_that_is_none_is_named_and_not_waited_for(tmp_path: Path) -> None:
