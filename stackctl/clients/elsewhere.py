@@ -79,7 +79,9 @@ def _told(base: str, key: str) -> dict[str, Any]:
 def _address(url: str) -> tuple[str, str, list[str]]:
     place = addresses.parts(url)
     host, port, path = place.hostname or "", place.port, place.path.rstrip("/")
-    if not host or place.username or place.query or path not in {"", "/v1"}:
+    if place.username or place.password:  # not shown: terminals are recorded
+        raise ConfigError("--url has a password in it", remedy=f"leave it out, and put the client key into ${KEY}")
+    if not host or place.query or path not in {"", "/v1"}:
         raise ConfigError(f"--url {url!r} is not the address of a gateway", remedy="stackctl env --url http://BOX:4000")
     shown = f"[{host}]" if ":" in host else host
     base = f"{place.scheme}://{shown}{'' if port is None else f':{port}'}"

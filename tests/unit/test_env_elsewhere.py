@@ -113,12 +113,19 @@ def test_a_wrong_key_and_no_key(box: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["box:4000", "ftp://box", "http://", "http://box:port", "http://u:p@box", "http://box/v2", "http://box?x=1", "http://[::1"],
+    "url", ["box:4000", "ftp://box", "http://", "http://box:port", "http://box/v2", "http://box?x=1", "http://[::1"],
 )  # fmt: skip
 def test_what_is_no_address(tmp_path: Path, url: str) -> None:
     got = env(tmp_path, "--url", url, STACKCTL_KEY=KEY)
     assert (got.returncode, got.stdout) == (2, ""), got.stderr
     assert "is not the address of a gateway" in got.stderr
+
+
+def test_a_password_in_the_address_is_refused_and_not_shown(tmp_path: Path) -> None:
+    got = env(tmp_path, "--url", "http://u:hunter2@box", STACKCTL_KEY=KEY)
+    assert (got.returncode, got.stdout) == (2, "")
+    assert "has a password in it" in got.stderr
+    assert "hunter2" not in got.stderr
 
 
 def test_nobody_there_is_said_within_seconds(tmp_path: Path) -> None:
