@@ -70,6 +70,11 @@ def versions(facts: Facts) -> Iterator[Finding]:
     for tool in _tools(facts):
         found = list(before.bad(toolchain.check(tool, allow_untested=untested)))
         worst = [each for each in found if each.id in _NEVER]  # what must never run is also too old: one fault
+        several = distributions(tool.site_packages).get(tool.package, ()) if tool.installed else ()
+        if not worst and len(set(several)) > 1:  # what is said of either version says nothing of the files
+            what = f"{tool.package} is there as {' and as '.join(several)}, after an upgrade that was cut off"
+            yield answers.finding("toolchain.broken", Status.FAIL, tool.site_packages[:1], kind=tool.kind, what=what)
+            continue
         old = [each for each in found if each.id == "toolchain.too-old"]  # and what is too old is also untested
         for each in worst or old or found:
             if facts.own or each.id != "toolchain.untested":
