@@ -42,17 +42,20 @@ class Content(CustomLogger):  # type: ignore[misc]
         row = _row(data.get("model")) if str(call_type) in _ASKS else None
         if row is None:
             return data
-        info = row.get("model_info") or {}
-        unread = self._learned.get(_engine(row), frozenset())
-        unread |= PICTURES if info.get("supports_vision") is False else frozenset()
-        unread |= DOCUMENTS if info.get("supports_pdf_input") is False else frozenset()
-        unread |= TOOLS if info.get("supports_web_search") is False else frozenset()
-        for name in ("messages", "input"):
-            if unread and isinstance(data.get(name), list):
-                data[name] = readable(data[name], _name(row), unread)
+        unread = self._unread(row)
+        _in_words(data, row, unread)
         if call_type == "anthropic_messages" and unread >= TOOLS:
             return _own_tools(data, row)
         return data
+
+    def countable(self, data: dict[str, Any]) -> dict[str, Any]:
+        """The body of a question about tokens as the same request would be sent; `data` itself is not changed."""
+        row = _row(data.get("model"))
+        if row is None:
+            return data
+        unread, data = self._unread(row), dict(data)
+        _in_words(data, row, unread)
+        return without_server_tools(data) if unread >= TOOLS and server_tools(data.get("tools")) else data
 
     async def async_post_call_failure_hook(
         self,
@@ -62,14 +65,33 @@ class Content(CustomLogger):  # type: ignore[misc]
         traceback_str: str | None = None,  # noqa: ARG002
     ) -> None:
         """LiteLLM's hook after a request that failed; `request_data` is its body."""
-        row = _row(request_data.get("model"))
-        sent = [request_data.get("messages"), request_data.get("input")]
-        against = refused(str(getattr(original_exception, "message", original_exception)))
+        self.learn(request_data, str(getattr(original_exception, "message", original_exception)))
+
+    def learn(self, asked: dict[str, Any], error: str) -> bool:
+        """Keep what the engine's refusal of this request speaks against; whether that is new."""
+        row = _row(asked.get("model"))
+        if row is None:
+            return False
+        against, sent = refused(error), [asked.get("messages"), asked.get("input")]
         there = [kinds for kinds in (PICTURES, DOCUMENTS) if holds(sent, kinds)]
-        there += [TOOLS] if server_tools(request_data.get("tools")) else []
-        if row is not None:
-            known = self._learned.get(_engine(row), frozenset())
-            self._learned[_engine(row)] = known.union(*(kinds for kinds in there if kinds <= against))
+        there += [TOOLS] if server_tools(asked.get("tools")) else []
+        known = self._learned.get(_engine(row), frozenset())
+        self._learned[_engine(row)] = known.union(*(kinds for kinds in there if kinds <= against))
+        return self._learned[_engine(row)] != known
+
+    def _unread(self, row: dict[str, Any]) -> frozenset[str]:
+        """The kinds of blocks that the engine of this row does not read."""
+        info = row.get("model_info") or {}
+        unread = self._learned.get(_engine(row), frozenset())
+        unread |= PICTURES if info.get("supports_vision") is False else frozenset()
+        unread |= DOCUMENTS if info.get("supports_pdf_input") is False else frozenset()
+        return unread | (TOOLS if info.get("supports_web_search") is False else frozenset())
+
+
+def _in_words(data: dict[str, Any], row: dict[str, Any], unread: frozenset[str]) -> None:
+    for name in ("messages", "input"):
+        if unread and isinstance(data.get(name), list):
+            data[name] = readable(data[name], _name(row), unread)
 
 
 def _own_tools(data: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:

@@ -98,16 +98,15 @@ _clients: list[Any] = []  # one, made at the first use: making one reads all cer
 
 
 async def count(send: Send, engine: dict[str, str], body: Body) -> None:
-    """Let the engine itself count the tokens of a request."""
+    """Let the engine itself count the tokens of a request, in the words in which it would be sent."""
     import httpx
+    from stackctl_content import content  # type: ignore[import-not-found]
 
-    if not _clients:
-        _clients.append(httpx.AsyncClient(timeout=_COUNT_SECONDS))
     asked = body.json()
-    sent = {name: asked[name] for name in _COUNTED if name in asked} | {"model": engine["served"]}
-    headers = {"authorization": os.environ.get(engine["bearer"], ""), "anthropic-version": "2023-06-01"}
     try:
-        counted = await _clients[0].post(f"{engine['count']}/v1/messages/count_tokens", json=sent, headers=headers)
+        counted = await _counted(engine, content.countable(asked))
+        if counted.status_code == 400 and content.learn(asked, counted.text):  # a picture, to a model that is not known
+            counted = await _counted(engine, content.countable(asked))
     except httpx.TimeoutException:
         message = f"stackctl: the engine `{engine['name']}` did not count the tokens within {_COUNT_SECONDS:g} s"
         await answer(send, 504, Refusal(504, "timeout_error", message).body())
@@ -117,6 +116,16 @@ async def count(send: Send, engine: dict[str, str], body: Body) -> None:
             await answer(send, *absence)
     else:
         await answer(send, counted.status_code, counted.content)
+
+
+async def _counted(engine: dict[str, str], asked: dict[str, Any]) -> Any:
+    import httpx
+
+    if not _clients:
+        _clients.append(httpx.AsyncClient(timeout=_COUNT_SECONDS))
+    sent = {name: asked[name] for name in _COUNTED if name in asked} | {"model": engine["served"]}
+    headers = {"authorization": os.environ.get(engine["bearer"], ""), "anthropic-version": "2023-06-01"}
+    return await _clients[0].post(f"{engine['count']}/v1/messages/count_tokens", json=sent, headers=headers)
 
 
 # --- an engine that is away

@@ -52,6 +52,20 @@ def test_a_pdf_becomes_a_sentence_and_a_stream_still_streams(scripted: Stack) ->
     assert "reads text only" in json.dumps(scripted.requests()[-1]["body"])
 
 
+@pytest.mark.parametrize("model", [stack.ALIAS, stack.SERVED])
+def test_the_tokens_of_a_request_are_counted_as_it_would_be_sent(scripted: Stack, model: str) -> None:
+    counted = {}
+    for name, given in {
+        "plain": messages(),
+        "picture": messages(IMAGE),
+        "all": messages(IMAGE, PDF, tools=[SEARCH, EDIT]),
+    }.items():
+        answer = scripted.ask("/v1/messages/count_tokens", {**given, "model": model})
+        assert answer.status == 200, (name, answer.raw)
+        counted[name] = answer.json["input_tokens"]
+    assert counted["plain"] < counted["picture"] < counted["all"]  # the sentences count
+
+
 def test_a_search_on_anthropics_servers_ends_in_one_sentence_before_the_engine_is_asked(scripted: Stack) -> None:
     before = len(scripted.requests())
     for stream in (True, False):

@@ -409,7 +409,10 @@ class Handler(BaseHTTPRequestHandler):
             if self.engine.flags.faults.get("count") == "404":
                 self._json(404, {"detail": "Not Found"})
                 return
-            count = len(self._check_model(path, body).tokens)
+            request = self._check_model(path, body)
+            if "vision" not in self.engine.flags.faults and competent.has_image(request):
+                raise Refused(400, "BadRequestError", f"{body.get('model')} is not a multimodal model")
+            count = len(request.tokens)
             if self.engine.flags.faults.get("count") == "guess":
                 count //= 3
             self._json(200, {"input_tokens": count, "context_management": {"original_input_tokens": count}})
