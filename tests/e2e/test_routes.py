@@ -173,7 +173,7 @@ def test_one_engine_is_restarted_and_its_log_is_its_own(running: Routed) -> None
     assert shown
     assert all(line.startswith("small") for line in shown)
     wrong = running.chain.stackctl("restart", "smal")
-    assert wrong.returncode == 1
+    assert wrong.returncode == 2
     assert "coder and small and gateway" in wrong.stderr
 
 
