@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+REQUESTED = "somebody asked for it"  # why a service restarts that did not die
+
+
 @dataclass(frozen=True, slots=True)
 class RestartPolicy:
     """How patient the supervisor is; all times in seconds.
@@ -155,6 +158,7 @@ class Service:
 
     `deep` says that its work can be looked at, beside its readiness.
     `alive` says that its tree is not known to be empty; `settled` that the stack has once been ready with it.
+    `requested` is how many restarts somebody asked for.
     """
 
     policy: RestartPolicy
@@ -166,6 +170,7 @@ class Service:
     alive: bool = False
     settled: bool = False
     starts: tuple[float, ...] = ()
+    requested: int = 0
     attempts: int = 0
     began_at: float = 0.0
     progress_at: float = 0.0
@@ -406,7 +411,13 @@ def _resumed(service: Service, _event: Event, now: float, _chance: float) -> Out
 
 def _restart(service: Service, _event: Event, now: float, _chance: float) -> Outcome:
     asked = replace(
-        service, state=State.RESTARTING, why="somebody asked for it", attempts=0, retry_at=now, forgiven_at=now
+        service,
+        state=State.RESTARTING,
+        why=REQUESTED,
+        requested=service.requested + 1,
+        attempts=0,
+        retry_at=now,
+        forgiven_at=now,
     )
     return asked, (Do.TERMINATE,) if service.alive else ()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stackctl import identity, names, sockets
+from stackctl import identity, names, sockets, transitions
 from stackctl.checks import answers
 from stackctl.checks.check import Check, Hop
 from stackctl.model import Finding, ServiceKind, State, Status
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from stackctl.checks.facts import Facts
     from stackctl.runstate import ServiceRecord
 
-_OFTEN = 3  # restarts of one run that are no accident
+_OFTEN = 3  # deaths in one run that are no accident
 
 
 def supervised(facts: Facts) -> Iterator[Finding]:
@@ -63,7 +63,7 @@ def _unwell(facts: Facts, each: ServiceRecord) -> Iterator[Finding]:
     seen = (f"{each.name}: {each.state}" + (f", {each.detail}" if each.detail else ""),)
     if each.state in {State.FAILED, State.STOPPED}:
         yield _named(each, "died", Status.FAIL, seen, words)
-    elif each.state in {State.PENDING, State.STARTING}:
+    elif each.state in {State.PENDING, State.STARTING} or _on_request(each):
         yield _named(each, "starting", Status.WARN, seen, words)
     elif each.state is State.STOPPING:
         yield _named(each, "stopping", Status.WARN, seen, words)
@@ -77,8 +77,12 @@ def _unwell(facts: Facts, each: ServiceRecord) -> Iterator[Finding]:
         yield _named(each, "unready", Status.FAIL, seen, words | {"detail": each.detail or "it does not answer"})
     elif each.state is State.READY and not _listens(each):
         yield _named(each, "deaf", Status.FAIL, (*seen, f"port {each.port}"), words | {"port": each.port})
-    elif each.restarts >= _OFTEN:
-        yield _named(each, "restarts", Status.WARN, seen, words | {"count": each.restarts}, blocks=False)
+    elif each.deaths >= _OFTEN:
+        yield _named(each, "restarts", Status.WARN, seen, words | {"count": each.deaths}, blocks=False)
+
+
+def _on_request(each: ServiceRecord) -> bool:
+    return each.state is State.RESTARTING and each.detail.startswith(transitions.REQUESTED)
 
 
 def _named(

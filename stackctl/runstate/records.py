@@ -20,6 +20,7 @@ SCHEMA = 1
 class ServiceRecord:
     """One service as the state file has it. `since` is unix time in seconds; `leader` is None before it was started.
 
+    `requested` is how many of the `restarts` somebody asked for; the others followed a death.
     `log_from` is the size in bytes that the log had when this start began.
     """
 
@@ -33,6 +34,7 @@ class ServiceRecord:
     restarts: int = 0
     since: float = 0.0
     log_from: int = 0
+    requested: int = 0
     detail: str = ""
     leader: Identity | None = None
     guard: Identity | None = None
@@ -43,6 +45,11 @@ class ServiceRecord:
     def pid(self) -> int | None:
         """The leader's pid."""
         return None if self.leader is None else self.leader.pid
+
+    @property
+    def deaths(self) -> int:
+        """How many restarts nobody asked for."""
+        return max(0, self.restarts - self.requested)
 
     def as_json(self) -> dict[str, Any]:
         """Return the entry of the state file."""
@@ -55,6 +62,7 @@ class ServiceRecord:
             "model": self.model,
             "window": self.window,
             "restarts": self.restarts,
+            "requested": self.requested,
             "since": self.since,
             "detail": self.detail,
             "guard": process_of(self.guard),
@@ -78,6 +86,7 @@ class ServiceRecord:
             model=text_of(raw["model"]),
             window=None if raw["window"] is None else number_of(raw["window"]),
             restarts=number_of(raw["restarts"]),
+            requested=number_of(raw.get("requested", 0)),
             since=float(raw["since"]),
             log_from=number_of(raw.get("log_from", 0)),
             detail=text_of(raw.get("detail", "")),

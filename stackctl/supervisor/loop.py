@@ -262,6 +262,7 @@ class Supervisor:
             run.record.detail = self._why(run)
             run.record.since = time.time()
             run.record.restarts = run.service.restarts
+            run.record.requested = run.service.requested
             self._store.dirty = True
             self._tell(ServiceChanged(run.spec.name, run.service.state, run.record.detail))
         for each in todo:

@@ -46,6 +46,8 @@ def test_restarts_on_request_are_no_crash_loop(up: Callable[..., Stack]) -> None
     identity.send(stack.tree("engine")[0], 9)
     stack.saw("ServiceChanged", name="engine", state="ready", times=9)
     assert not stack.find("ServiceChanged", name="engine", state="failed")
+    record = stack.record("engine")
+    assert (record.restarts, record.requested, record.deaths) == (8, 7, 1)
 
 
 def test_a_failed_service_is_started_again_on_request(up: Callable[..., Stack]) -> None:

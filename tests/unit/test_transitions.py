@@ -14,6 +14,7 @@ from stackctl.transitions import (
     Ended,
     Event,
     Gone,
+    Restart,
     RestartPolicy,
     Resumed,
     Sampled,
@@ -104,6 +105,14 @@ def test_after_the_stack_was_ready_a_death_is_healed_once_the_tree_is_empty() ->
     life.feed(Gone()).feed(Tick())
     assert life.state() is State.STARTING
     assert life.service.restarts == 1
+
+
+def test_restarts_that_were_asked_for_are_told_from_deaths() -> None:
+    life = ready().feed(Restart()).feed(Ended("it exited with 0")).feed(Gone()).feed(Tick())
+    assert (life.state(), life.service.restarts, life.service.requested) == (State.STARTING, 1, 1)
+    life.feed(Ended("it was killed by signal 9")).feed(Gone())
+    life.pass_time(40)
+    assert (life.service.restarts, life.service.requested) == (2, 1)
 
 
 def test_backoff_doubles_and_is_spread() -> None:
