@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import stat
 from dataclasses import dataclass
 from functools import cache
@@ -55,6 +56,7 @@ class Failure(_Row, frozen=True, forbid_unknown_fields=True, kw_only=True):
     id: str
     cause: str
     remedy: str
+    fix: str = ""
     sample: str
     rank: Literal[0, 1, 2] = 0
     after_stop: bool = True
@@ -74,12 +76,16 @@ class Symptoms(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why a service failed: one sentence without a full stop, what to do, and the line of the log that says it."""
+    """Why a service failed: one sentence without a full stop, what to do, and the line of the log that says it.
+
+    `fix` names a repair (stackctl/repair/verbs.py), empty where none is safe.
+    """
 
     id: str
     sentence: str
     remedy: str
     line: str
+    fix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +132,9 @@ def diagnose(service: str, text: str, *, engine: str = "NAME") -> Cause | None:
     if row.rank == 2 and (error := last_error(text)):
         sentence = f"{sentence} ({error[:200]})"
     remedy = fill(row.remedy, words).replace("engines.NAME", f"engines.{engine}")
-    return Cause(row.id, sentence, remedy, line_of(text, found.start()))
+    quoted = {name: shlex.quote(str(word)) for name, word in words.items()}
+    fix = fill(row.fix, quoted).replace("NAME", shlex.quote(engine))
+    return Cause(row.id, sentence, remedy, line_of(text, found.start()), fix)
 
 
 def stopped(service: str, text: str) -> bool:

@@ -29,11 +29,12 @@ def name_of(row: str) -> str:
 
 
 def found(
-    row: str, hop: Hop, status: Status, cause: str, evidence: Sequence[str], remedy: str, *, blocks: bool = False
-) -> Finding:
+    row: str, hop: Hop, status: Status, cause: str, evidence: Sequence[str], remedy: str, *, fix: str = "",
+    blocks: bool = False,
+) -> Finding:  # fmt: skip
     """What a row means, as a finding."""
     name = name_of(row)
-    return Finding(name, status, cause, tuple(evidence), remedy, hop, answers.anchor(name), blocks=blocks)
+    return Finding(name, status, cause, tuple(evidence), remedy, hop, answers.anchor(name), fix, blocks)
 
 
 def given(files: Iterable[str]) -> dict[str, str]:
@@ -83,7 +84,16 @@ def _one(kind: ServiceKind, name: str, text: str, facts: Facts) -> Iterator[Find
     if cause is not None:
         line = (facts.clean(cause.line),)
         when = "" if facts.running or by_hand else "the last start failed: "
-        yield found(cause.id, hop, Status.FAIL, f"{when}{cause.sentence}", line, cause.remedy, blocks=True)
+        yield found(
+            cause.id,
+            hop,
+            Status.FAIL,
+            f"{when}{cause.sentence}",
+            line,
+            cause.remedy,
+            fix="" if by_hand else cause.fix,
+            blocks=True,
+        )
     elif (record is not None and record.state is State.FAILED) or _ended_early(
         kind, text, record, facts, by_hand=by_hand
     ):

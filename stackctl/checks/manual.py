@@ -87,7 +87,7 @@ def _starts() -> Iterator[Topic]:
         line = row.sample.strip().splitlines()[0]
         yield Topic(
             logs.name_of(row.id), hop, f"{who} does not start", _plain(row.cause, hop), _plain(row.remedy, hop), row.source,
-            line=line, starting=True,
+            line=line, fix=row.fix, starting=True,
         )  # fmt: skip
 
 

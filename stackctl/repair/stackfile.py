@@ -72,12 +72,11 @@ def parser(here: Here, name: str = "", flag: str = "tool-call-parser") -> Change
 _KEY_OF_PORT = re.compile(r"set (\S+) to (?:another port|1024 or above)")
 
 
-def another_port(here: Here) -> Change | None:
-    """A port that is free now."""
+def another_port(here: Here, path: str = "") -> Change | None:
+    """A port that is free now, for `path` or for what the finding names."""
     found = _KEY_OF_PORT.search(here.said)
-    if found is None:
-        return None
-    return put(here, found[1], free_port())
+    path = path or (found[1] if found else "")
+    return put(here, path, free_port()) if path else None
 
 
 def free_port() -> str:
@@ -92,9 +91,9 @@ def patience(here: Here) -> Change:
     return put(here, "gateway.request_timeout", str(_LONG))
 
 
-def template_path(here: Here, name: str) -> Change:
+def template_path(here: Here, name: str, engine: str = "") -> Change:
     """The whole path of a chat template that stands beside the configuration; else the model's own is used."""
-    path = f"engines.{_engine(here)}.args.chat-template"
+    path = f"engines.{engine or _engine(here)}.args.chat-template"
     for base in (os.path.dirname(file_of(here.facts)), here.facts.cwd):
         whole = os.path.abspath(os.path.join(base, os.path.expanduser(name)))
         if os.path.isfile(whole):

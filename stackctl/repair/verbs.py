@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from stackctl.errors import StackError
-from stackctl.repair import handmade, refused, running, stackfile, theirs
+from stackctl.repair import handmade, refused, running, stackfile, startup, theirs
 from stackctl.repair.change import Change
 from stackctl.repair.context import Here
 
@@ -28,6 +28,7 @@ NAMES: dict[str, Verb] = {
     **handmade.VERBS,
     **theirs.VERBS,
     **running.VERBS,
+    **startup.VERBS,
     "patience": _patience,
 }
 
@@ -35,8 +36,7 @@ NAMES: dict[str, Verb] = {
 def propose(facts: Facts, finding: Finding) -> Change | None:
     """What the finding's repair would change; None when it has none, or when it cannot be done here. Nothing is done."""
     change = Change("")
-    for part in filter(None, (each.strip() for each in finding.fix.split(" && "))):
-        name, *words = shlex.split(part)
+    for name, *words in _steps(finding.fix):
         try:
             step = NAMES[name](Here(facts, finding, change), *words)
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, StackError, yaml.YAMLError):
@@ -45,3 +45,14 @@ def propose(facts: Facts, finding: Finding) -> Change | None:
             return None
         change += step
     return change if change.edits or change.modes or change.commands else None
+
+
+def _steps(fix: str) -> list[list[str]]:
+    """The words of each repair. A word may hold what a log said, `&&` included: it is quoted."""
+    steps: list[list[str]] = [[]]
+    for word in shlex.split(fix):
+        if word == "&&":
+            steps.append([])
+        else:
+            steps[-1].append(word)
+    return [each for each in steps if each]

@@ -6,6 +6,10 @@ flags are appended, and those that matter here are obeyed, the others ignored.
     --fake-record FILE    every request is appended there as a line of JSON; or $FAKE_ENGINE_RECORD
     --fake-fault NAME     (repeatable; or $FAKE_ENGINE_FAULTS, separated by commas)
         fail=REASON           ends while loading, with vLLM's words for it (a key of startup_log.FAILURES)
+        own=N, holds=N, free=A/B, needs=SHARE, parsers=A+B, without=FLAG    the model and the machine: a window above the
+                              model's own or above what the KV cache holds, a share of memory above what is free or below
+                              what the weights need, a parser or a flag that this version has not end the start as in vLLM
+        dies                  ends without a word while loading; dies-once=FILE: at its first start, of which FILE is the mark
         load=SECONDS          loading takes that long
         hang                  loads for ever: the log stops growing after the weights, nothing listens
         late=SECONDS          listens and accepts, but answers nothing for so long
@@ -635,12 +639,18 @@ def _load(flags: Flags, engine: Engine, bound: socket.socket, stopping: threadin
         if "Loading weights took" in text:
             while "hang" in faults:
                 time.sleep(3600)
-            if "fail" in faults:
+            reason, words = startup_log.refused(faults, flags.values, flags.window) or (faults.get("fail", ""), "")
+            if reason:
                 stopping.set()
                 if engine.tree is not None:
                     os.kill(engine.tree.pid, signal.SIGKILL)
                     engine.gone.wait(_PATIENCE)
-                return startup_log.fail(faults["fail"], pids["EngineCore"])
+                return startup_log.fail(reason, pids["EngineCore"], words)
+            if "dies" in faults:
+                os._exit(1)
+            if "dies-once" in faults and not os.path.exists(faults["dies-once"]):
+                with open(faults["dies-once"], "w", encoding="utf-8"):
+                    os._exit(1)
         time.sleep(pause)
     return None
 
@@ -666,8 +676,9 @@ def main(argv: list[str]) -> int:
         return 0
     engine = Engine(flags)
     faults = flags.faults
-    if faults.get("fail") == "bad_flag":
-        return startup_log.fail("bad_flag", os.getpid())
+    wrong = startup_log.refused(faults, flags.values, flags.window)
+    if faults.get("fail") == "bad_flag" or (wrong and wrong[0] == "bad_flag"):
+        return startup_log.fail("bad_flag", os.getpid(), wrong[1] if wrong else "")
     host, port = flags.get("host", "127.0.0.1"), int(flags.get("port", "8000"))
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

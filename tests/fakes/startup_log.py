@@ -1,7 +1,13 @@
 """What vLLM 0.32.0 prints while it starts, and when it fails to: shapes copied from real logs, shortened."""
 
+from __future__ import annotations
+
 import sys
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 # (who, level, file:line, message), in order; {model}, {window} and {url} are filled in
 PHASES: tuple[tuple[str, str, str, str], ...] = (
@@ -53,7 +59,48 @@ FAILURES: dict[str, str] = {
     "model; consider setting `trust_remote_code=True` in LLM or using the `--trust-remote-code` flag in the CLI.",
     "bad_flag": "vllm: error: unrecognized arguments: --no-such-flag",
 }
-_IN_CORE = frozenset({"gpu_busy", "oom_load", "kv_too_small"})
+_IN_CORE = frozenset({"gpu_busy", "oom_load", "kv_too_small", "no_kv"})
+_SHARE = 0.92  # vLLM's own
+
+
+def refused(faults: Mapping[str, str], values: Mapping[str, Sequence[str]], window: int) -> tuple[str, str] | None:
+    """Why an engine on such a machine (`own`, `holds`, `free`, `needs`, `parsers`, `without`) ends with these flags: the
+    failure's name and vLLM's words. None where they suit it.
+    """
+    share = float((values.get("gpu-memory-utilization") or [str(_SHARE)])[0])
+    parser = (values.get("tool-call-parser") or [""])[0]
+    if "without" in faults and faults["without"] in values:
+        words = " ".join([f"--{faults['without']}", *values[faults["without"]]])
+        return "bad_flag", f"api_server.py: error: unrecognized arguments: {words}"
+    if "parsers" in faults and parser not in faults["parsers"].split("+"):
+        known = faults["parsers"].replace("+", ",")
+        return "tool_parser_unknown", f"KeyError: 'invalid tool call parser: {parser} (chose from {{ {known} }})'"
+    if "own" in faults and window > int(faults["own"]):
+        return "maxlen_gt_model", (
+            f"  Value error, User-specified max_model_len ({window}) is greater than the derived max_model_len "
+            f"(max_position_embeddings={faults['own']} or model_max_length=None in model's config.json)."
+        )
+    free, _, total = faults.get("free", "").partition("/")
+    if free and share * float(total) > float(free):
+        return "gpu_busy", (
+            f"ValueError: Free memory on device cuda:0 ({free}/{total} GiB) on startup is less than desired GPU memory "
+            f"utilization ({share}, {share * float(total):.2f} GiB). Decrease GPU memory utilization or reduce GPU memory "
+            "used by other processes."
+        )
+    if share < float(faults.get("needs", 0)):
+        return "no_kv", (
+            "ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization` (which also "
+            "controls CPU memory on the CPU backend) when initializing the engine."
+        )
+    if "holds" in faults and window > int(faults["holds"]):
+        need, have = window * 98304 / 2**30, int(faults["holds"]) * 98304 / 2**30
+        return "kv_too_small", (
+            f"ValueError: To serve at least one request with the model's max seq len ({window}), ({need:.2f} GiB KV cache is "
+            f"needed, which is larger than the available KV cache memory ({have:.2f} GiB). Based on the available memory, the "
+            f"estimated maximum model length is {faults['holds']}. Try increasing `gpu_memory_utilization` or decreasing "
+            "`max_model_len` when initializing the engine."
+        )
+    return None
 
 
 def say(who: str, pid: int, level: str, where: str, message: str) -> None:
@@ -64,13 +111,14 @@ def say(who: str, pid: int, level: str, where: str, message: str) -> None:
         print(message, file=sys.stderr, flush=True)
 
 
-def fail(name: str, pid: int) -> int:
-    """Print how a start ends that fails for the reason `name`; return the exit code."""
+def fail(name: str, pid: int, words: str = "") -> int:
+    """Print how a start ends that fails for the reason `name` (in these `words`); return the exit code."""
+    words = words or FAILURES[name]
     if name == "bad_flag":
-        say("", 0, "", "", FAILURES[name])
+        say("", 0, "", "", words)
         return 2
     if name in _IN_CORE:
         say("EngineCore", pid, "ERROR", "core.py:1512", "EngineCore failed to start.")
-    for line in [FAILURES[name], *([_CORE] if name in _IN_CORE else [])]:
+    for line in [words, *([_CORE] if name in _IN_CORE else [])]:
         say("", 0, "", "", f"Traceback (most recent call last):\n  ...\n{line}")
     return 1

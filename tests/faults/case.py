@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tests.fakes import stack
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 _THROUGH = ("COVERAGE_", "PIP_", "SSL_CERT", "UV_")
@@ -24,7 +25,10 @@ LIMIT = 180.0  # seconds for one command of the product
 
 @dataclass
 class Case:
-    """`root` holds the home, the working directory and (unless shared) the state; `ports` and `words` fill texts."""
+    """`root` holds the home, the working directory and (unless shared) the state; `words` fill texts.
+
+    `proof` is what must be true after a repair beside what doctor says.
+    """
 
     root: Path
     state: Path
@@ -35,6 +39,7 @@ class Case:
     after: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     prefix: list[str] = field(default_factory=list)
     path: str = ""
+    proof: Callable[[], bool] = lambda: True
 
     def __post_init__(self) -> None:
         self.after.callback(shutil.rmtree, self.root, ignore_errors=True)

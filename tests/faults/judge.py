@@ -80,9 +80,11 @@ def _judge(verdict: Verdict, fault: Fault, report: Report) -> None:
 
 
 def _repaired(case: Case, fault: Fault, static: tuple[str, ...]) -> bool:
-    """Whether `--fix --yes` makes the finding go away, and brings no new one."""
+    """Whether `--fix --yes` makes the finding go away, brings no new one, and what must be true then is."""
     case.doctor("--fix", "--yes", *static)
     after = case.doctor(*static)
-    return not [each["id"] for each in after.of("fail") if each["id"]] and not [
-        each for each in after.of("warn") if each["id"] in fault.expect
-    ]
+    return (
+        case.proof()
+        and not [each["id"] for each in after.of("fail") if each["id"]]
+        and not [each for each in after.of("warn") if each["id"] in fault.expect]
+    )

@@ -143,14 +143,9 @@ class Stage:
         return self._beside(own, fault, case)
 
     def _failed(self, fault: Fault, root: Path) -> Case:
-        config = _over(scripted(root / "given", "direct", fault.start), fault.config)
         case = Case(root, root / "state", root / "project" / "stack.yaml")
-        assert case.config is not None
-        case.config.write_text(yaml.safe_dump(config, sort_keys=False))
-        case.after.callback(case.run, "down")
-        started = case.run("up", "-d", "--yes", "-c", str(case.config))
-        assert started.returncode != 0, "it came up"
-        return case
+        machine = [case.fill(each) for each in fault.start]
+        return _not_up(case, _over(scripted(root / "given", "direct", machine), filled(case, fault.config)))
 
     # --- made by hand
 
@@ -241,18 +236,24 @@ class Stage:
 
     def _real_failed(self, fault: Fault, root: Path) -> Case:
         case = Case(root, root / "state", root / "project" / "stack.yaml")
-        assert case.config is not None
         model = checkpoints.make(root / "models" / "qwen3-tiny")
         case.words |= {"model": str(model)}
         config = {
             "engines": {"main": {"model": "embedded", "port": stack.free_port()}},
             "gateway": {"port": stack.free_port()},
         }
-        case.config.write_text(yaml.safe_dump(_over(config, filled(case, fault.config)), sort_keys=False))
-        case.after.callback(case.run, "down")
-        started = case.run("up", "-d", "--yes", "-c", str(case.config))
-        assert started.returncode != 0, "it came up"
-        return case
+        return _not_up(case, _over(config, filled(case, fault.config)))
+
+
+def _not_up(case: Case, config: dict[str, Any]) -> Case:
+    """An `up` that fails; a repair of it is one when it succeeds."""
+    assert case.config is not None
+    up = ("up", "-d", "--yes", "-c", str(case.config))
+    case.config.write_text(yaml.safe_dump(config, sort_keys=False))
+    case.after.callback(case.run, "down")
+    assert case.run(*up).returncode != 0, "it came up"
+    case.proof = lambda: case.run(*up).returncode == 0
+    return case
 
 
 def scripted(root: Path, kind: str, faults: list[str]) -> dict[str, Any]:

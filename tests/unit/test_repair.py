@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from stackctl import repair, trust
+from stackctl.catalog import symptoms
 from stackctl.checks import answers
 from stackctl.checks.facts import Facts
 from stackctl.config import Flags
@@ -223,7 +225,92 @@ def test_an_address_is_taken_from_the_other_deployments_only_when_they_agree(hom
     assert repair.propose(facts(home, hand=file), finding("litellm.base third")) is None
 
 
-def test_every_repair_that_an_answer_names_exists() -> None:
-    for name, (_, row) in answers.table().items():
-        for step in filter(None, row.fix.split(" && ")):
+def test_every_repair_that_an_answer_or_a_log_names_exists() -> None:
+    fixes = {name: row.fix for name, (_, row) in answers.table().items()}
+    fixes |= {row.id: row.fix for row in symptoms.table().failures}
+    for name, fix in fixes.items():
+        for step in filter(None, fix.split(" && ")):
             assert step.split()[0] in repair.NAMES, f"{name}: {step}"
+
+
+def started(home: Path, config: str, service: str, log: str) -> tuple[str, str] | None:
+    """The configuration that the repair of a failed start leaves, and what is run; None where none is offered."""
+    file = home / "mine.yaml"
+    file.write_text(config)
+    cause = symptoms.diagnose(service, log, engine="main")
+    assert cause is not None
+    change = repair.propose(facts(home, config=file), finding(cause.fix))
+    if change is None:
+        return None
+    repair.apply(replace(change, commands=()), nothing)
+    return file.read_text(), " ".join(" ".join(each) for each in change.commands)
+
+
+def sample(row: str) -> str:
+    return next(each.sample for each in symptoms.table().failures if each.id == row)
+
+
+@pytest.mark.parametrize(
+    ("row", "before", "after"),
+    [
+        ("bad_flag", "args: {no-such-flag: 3, seed: 1}", "args: {seed: 1}"),
+        ("bad_flag", "args: {no_such_flag: 3}", "args: {}"),
+        ("bad_value", "args: {max-model-len: abc, seed: 1}", "args: {seed: 1}"),
+        ("tool_parser_unknown", "args: {tool-call-parser: qwen3xml}", "args: {tool-call-parser: qwen3_xml}"),
+        ("reasoning_unknown", "args: {reasoning-parser: qwen33}", "args: {reasoning-parser: qwen3}"),
+        ("parser_tokenizer", "args: {tool-call-parser: kimi_k2, seed: 1}", "args: {seed: 1}"),
+        ("maxlen_gt_model", "max_model_len: 999999", "max_model_len: 8192"),
+        ("maxlen_gt_model", "args: {max-model-len: 999999}", "args: {max-model-len: 8192}"),
+        ("kv_too_small", "max_model_len: 1000000", "max_model_len: 46464"),
+        ("kv_too_small_unknown", "max_model_len: 131072", "max_model_len: auto"),
+        ("quant_unknown", "args: {quantization: nosuch}", "args: {}"),
+        ("bf16", "args: {dtype: bfloat16}", "args: {dtype: half}"),
+        ("gpu_busy", "args: {gpu-memory-utilization: 0.92}", "args: {gpu-memory-utilization: 0.41}"),
+        ("no_kv", "args: {gpu-memory-utilization: 0.1}", "args: {}"),
+        ("oom_warmup", "args: {max-num-seqs: 1024}", "args: {max-num-seqs: 16}"),
+        ("no_compiler", "args: {enforce-eager: false}", "args: {enforce-eager: true}"),
+    ],
+)
+def test_what_a_start_failed_for_leaves_the_configuration(home: Path, row: str, before: str, after: str) -> None:
+    config = "engines:\n  main:\n    model: some/model  # mine\n    {}\n"
+    assert started(home, config.format(before), "engine", sample(row)) == (config.format(after), "restart")
+
+
+@pytest.mark.parametrize(
+    ("row", "written"),
+    [
+        ("bad_flag", "args: {seed: 1}"),  # it stands elsewhere: in `command:`
+        ("tool_parser_unknown", "args: {tool-call-parser: mine_alone}"),  # none is near
+        ("no_kv", "args: {seed: 1}"),  # the share is not the user's
+        ("oom_load", "args: {seed: 1}"),
+        ("gated", "args: {seed: 1}"),
+        ("trust_remote", "args: {seed: 1}"),
+    ],
+)
+def test_a_start_that_failed_for_nothing_in_the_configuration_has_no_repair(home: Path, row: str, written: str) -> None:
+    config = f"engines:\n  main:\n    model: some/model\n    {written}\n"
+    assert started(home, config, "engine", sample(row)) is None
+
+
+def test_a_window_too_small_for_an_agent_is_no_repair(home: Path) -> None:
+    log = sample("kv_too_small").replace("46464", "2048")
+    assert started(home, "engines: {main: {model: some/model, max_model_len: 32768}}", "engine", log) is None
+
+
+def test_the_near_one_of_the_values_that_are_listed_is_taken(home: Path) -> None:
+    log = "api_server.py: error: argument --dtype: invalid choice: 'bfloat' (choose from auto, bfloat16, float32)"
+    config = "engines: {main: {model: some/model, args: {dtype: bfloat}}}\n"
+    assert started(home, config, "engine", log) == (config.replace("bfloat}", "bfloat16}"), "restart")
+
+
+def test_the_parser_of_a_known_family_is_left_to_the_catalogue(home: Path) -> None:
+    config = "engines: {main: {model: Qwen/Qwen3-8B, args: {tool-call-parser: nosuch, seed: 1}}}\n"
+    expected = "engines: {main: {model: Qwen/Qwen3-8B, args: {seed: 1}}}\n"
+    assert started(home, config, "engine", sample("tool_parser_unknown")) == (expected, "restart")
+
+
+def test_what_a_log_says_is_no_repair_of_its_own(home: Path) -> None:
+    log = "api_server.py: error: unrecognized arguments: --seed && aside /etc '\""
+    config = "engines: {main: {model: some/model, args: {seed: 1}}}\n"
+    made = started(home, config, "engine", log)
+    assert made == ("engines: {main: {model: some/model, args: {}}}\n", "restart")
