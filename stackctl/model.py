@@ -159,7 +159,8 @@ class Finding:
     """What a check says. `evidence` are the lines that prove it; `remedy` the next thing to type or do.
 
     `hop` is the part of the chain that it blames, `docs` its anchor in docs/TROUBLESHOOTING.md, `fix` the name of a
-    repair. A warning that `blocks` says what the checks that need this one would only say again.
+    repair. A warning that `blocks` says what the checks that need this one would only say again. `by_hand` is the remedy
+    for a server that stackctl did not start, `service` the one that it is about; empty where that is no other, or not known.
     """
 
     id: str
@@ -171,3 +172,5 @@ class Finding:
     docs: str = ""
     fix: str = ""
     blocks: bool = True
+    by_hand: str = ""
+    service: str = ""

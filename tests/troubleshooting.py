@@ -55,8 +55,11 @@ def _row(topic: Topic) -> str:
     seen = cell(topic.symptom) if not topic.starting else ""
     said = code(topic.line) if topic.line else ""
     fix = " (or `stackctl doctor --fix`)" if topic.fix else ""
+    hand = f"<br>A server made by hand: {cell(topic.by_hand)}" if topic.by_hand else ""
     both = "<br>".join(each for each in (seen, said) if each)
-    return f'| <a id="{topic.anchor}"></a>`{topic.id}` | {both} | {cell(topic.cause)} | {cell(topic.remedy)}{fix} |'
+    return (
+        f'| <a id="{topic.anchor}"></a>`{topic.id}` | {both} | {cell(topic.cause)} | {cell(topic.remedy)}{fix}{hand} |'
+    )
 
 
 def _table(title: str, rows: list[Topic]) -> list[str]:

@@ -33,12 +33,16 @@ _FILES = {
 class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One cause. `symptom` is what the user sees; `cause` and `remedy` hold {words} that a finding fills in.
 
+    Commands stand in a remedy as for the default stack with one engine; commands.py makes them the ones to type.
+    `by_hand` is the remedy for a server that stackctl did not start, where that is another one.
+
     `fix` names a repair (stackctl/repair/verbs.py; {words} too), empty where none is safe. `source` says how it is known.
     """
 
     symptom: str
     cause: str
     remedy: str
+    by_hand: str = ""
     fix: str = ""
     source: str = ""
 
@@ -65,7 +69,7 @@ def finding(
     hop, row = table()[name]
     return Finding(
         name, status, row.cause.format_map(words), tuple(evidence), row.remedy.format_map(words), hop, anchor(name),
-        row.fix.format_map(_Quoted(words)), blocks,
+        row.fix.format_map(_Quoted(words)), blocks, row.by_hand.format_map(words), str(words.get("service", "")),
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from stackctl import names, planning, render, rendered
+from stackctl import planning, render, rendered
 from stackctl.checks import answers
 from stackctl.checks.check import Check, Hop
 from stackctl.config import EMBEDDED
@@ -93,13 +93,11 @@ def _drifted(facts: Facts) -> bool:
 def drift(facts: Facts) -> Iterator[Finding]:
     """What runs is what the configuration says."""
     if facts.running and facts.state is not None and facts.state.recovered:
-        yield answers.finding("configuration.plan-lost", Status.WARN, option=_option(facts))
+        yield answers.finding("configuration.plan-lost", Status.WARN)
     elif _drifted(facts) and _known(facts) and facts.state is not None and facts.prepared is not None:
         source = facts.loaded.source if facts.loaded is not None and facts.loaded.source else "the configuration"
         shown = (f"running: {facts.state.plan_digest}", f"{source}: {facts.prepared.plan.digest}")
-        yield answers.finding(
-            "configuration.drift", Status.WARN, shown, source=source, option=_option(facts), blocks=False
-        )
+        yield answers.finding("configuration.drift", Status.WARN, shown, source=source, blocks=False)
 
 
 def _known(facts: Facts) -> bool:
@@ -112,10 +110,6 @@ def _known(facts: Facts) -> bool:
     unasked = any(each.served == planning.UNASKED for each in prepared.plan.engines)
     by_default = loaded.origin(f"engines.{loaded.engine_name}.model")[0] == "default" and not loaded.engine.url
     return not unasked and not (by_default and state.client.served != EMBEDDED_SERVED)
-
-
-def _option(facts: Facts) -> str:
-    return names.option(facts.paths.name) if facts.paths is not None else ""
 
 
 def sensible(facts: Facts) -> Iterator[Finding]:

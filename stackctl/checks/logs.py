@@ -30,11 +30,11 @@ def name_of(row: str) -> str:
 
 def found(
     row: str, hop: Hop, status: Status, cause: str, evidence: Sequence[str], remedy: str, *, fix: str = "",
-    blocks: bool = False,
+    blocks: bool = False, service: str = "",
 ) -> Finding:  # fmt: skip
     """What a row means, as a finding."""
-    name = name_of(row)
-    return Finding(name, status, cause, tuple(evidence), remedy, hop, answers.anchor(name), fix, blocks)
+    name, where = name_of(row), answers.anchor(name_of(row))
+    return Finding(name, status, cause, tuple(evidence), remedy, hop, where, fix, blocks, service=service)
 
 
 def given(files: Iterable[str]) -> dict[str, str]:
@@ -80,6 +80,7 @@ def _one(kind: ServiceKind, name: str, text: str, facts: Facts) -> Iterator[Find
     engine = name if not one else facts.prepared.plan.engine.name if facts.prepared is not None else "NAME"
     record = next((each for each in facts.state.services if each.name == name), None) if facts.state else None
     by_hand = not is_service(name)
+    service = "" if by_hand else name
     cause = symptoms.diagnose(kind, text, engine=engine) if by_hand or _failed(record, facts) else None
     if cause is not None:
         line = (facts.clean(cause.line),)
@@ -93,6 +94,7 @@ def _one(kind: ServiceKind, name: str, text: str, facts: Facts) -> Iterator[Find
             cause.remedy,
             fix="" if by_hand else cause.fix,
             blocks=True,
+            service=service,
         )
     elif (record is not None and record.state is State.FAILED) or _ended_early(
         kind, text, record, facts, by_hand=by_hand
@@ -105,7 +107,8 @@ def _one(kind: ServiceKind, name: str, text: str, facts: Facts) -> Iterator[Find
     elif by_hand or (kind is ServiceKind.ENGINE and facts.running):  # our own gateway keeps a record (storms.py)
         for each in running.noticed(kind.value, text, engine=engine):
             times = "" if each.count == 1 else f" (seen {each.count} times)"
-            yield found(each.id, hop, Status.WARN, f"{each.cause}{times}", (facts.clean(each.line),), each.remedy)
+            line = (facts.clean(each.line),)
+            yield found(each.id, hop, Status.WARN, f"{each.cause}{times}", line, each.remedy, service=service)
 
 
 def _failed(record: ServiceRecord | None, facts: Facts) -> bool:

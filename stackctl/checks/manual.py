@@ -22,7 +22,10 @@ _HOPS = {"engine": Hop.ENGINE, "gateway": Hop.GATEWAY, "client": Hop.CLIENT}
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One cause. In its texts, what a finding would fill in stands in capitals. `line` is the log's, where one says it."""
+    """One cause. In its texts, what a finding would fill in stands in capitals. `line` is the log's, where one says it.
+
+    `by_hand` is what to type where stackctl did not start the server, if that is something else.
+    """
 
     id: str
     hop: Hop
@@ -31,6 +34,7 @@ class Topic:
     remedy: str
     source: str
     line: str = ""
+    by_hand: str = ""
     fix: str = ""
     starting: bool = False
 
@@ -62,7 +66,7 @@ _APART = re.compile(r"(?:^|  )(stackctl [a-z][^`;,)]*?)(?=  | ?[;,)]|$)")
 
 def _plain(text: str, hop: Hop) -> str:
     end = {Hop.ENGINE: "the engine", Hop.GATEWAY: "the gateway"}.get(hop, "the engine")
-    words = _Words(end=_Word(end), configured=_Word("the configured parser"), said=_Word("its words"), option=_Word(""))
+    words = _Words(end=_Word(end), configured=_Word("the configured parser"), said=_Word("its words"))
     filled = _APART.sub(r" `\1` ", text.format_map(words))
     return re.sub(r" +([;,)])", r"\1", " ".join(filled.split()))
 
@@ -77,7 +81,8 @@ def topics() -> dict[str, Topic]:
 def _answers() -> Iterator[Topic]:
     for name, (hop, row) in answers.table().items():
         yield Topic(
-            name, hop, _plain(row.symptom, hop), _plain(row.cause, hop), _plain(row.remedy, hop), row.source, fix=row.fix,
+            name, hop, _plain(row.symptom, hop), _plain(row.cause, hop), _plain(row.remedy, hop), row.source,
+            by_hand=_plain(row.by_hand, hop), fix=row.fix,
         )  # fmt: skip
 
 
@@ -147,6 +152,8 @@ def explain(topic: Topic) -> list[str]:
         f"  because: {topic.cause}",
         f"  type:    {topic.remedy}",
     ]
+    if topic.by_hand:
+        lines.append(f"           (a server made by hand: {topic.by_hand})")
     if topic.fix:
         lines.append("           or let stackctl do it: stackctl doctor --fix")
     also = [row for row in known.table() if topic.id in row.found_by]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stackctl import identity, names, sockets, transitions
+from stackctl import identity, sockets, transitions
 from stackctl.checks import answers
 from stackctl.checks.check import Check, Hop
 from stackctl.model import Finding, ServiceKind, State, Status
@@ -21,16 +21,15 @@ _OFTEN = 3  # deaths in one run that are no accident
 def supervised(facts: Facts) -> Iterator[Finding]:
     """A stack that is recorded has its supervisor, here."""
     state, paths = facts.state, facts.paths
-    option = names.option(paths.name) if paths is not None else ""
     if facts.state_error is not None:
-        yield answers.finding("engine.state-broken", Status.FAIL, (facts.state_error.message,), option=option)
+        yield answers.finding("engine.state-broken", Status.FAIL, (facts.state_error.message,))
     elif state is None or paths is None:
-        yield Finding("engine.supervised", Status.SKIPPED, "the stack is not running (stackctl up)", hop=Hop.ENGINE)
+        yield Finding("engine.supervised", Status.SKIPPED, "the stack is not running", hop=Hop.ENGINE)
     elif state.elsewhere:
         yield answers.finding("engine.elsewhere", Status.WARN, host=state.hostname)
     elif not facts.running:
         left = [f"{each.name}: pid {each.pid}" for each in state.services if _alive(each)]
-        yield answers.finding("engine.supervisor-dead", Status.FAIL, left, count=len(left), option=option)
+        yield answers.finding("engine.supervisor-dead", Status.FAIL, left, count=len(left))
 
 
 def _alive(each: ServiceRecord) -> bool:
@@ -44,7 +43,7 @@ def service(kind: ServiceKind) -> Callable[[Facts], Iterator[Finding]]:
         if facts.state is not None and facts.running:
             for each in facts.state.services:
                 if each.kind is kind:
-                    yield from _unwell(facts, each)
+                    yield from _unwell(each)
 
     return run
 
@@ -52,14 +51,12 @@ def service(kind: ServiceKind) -> Callable[[Facts], Iterator[Finding]]:
 def well(facts: Facts, name: str) -> bool:
     """Whether nothing is said against the processes of the service `name`."""
     services = facts.state.services if facts.state is not None and facts.running else ()
-    return any(each.name == name and not any(_unwell(facts, each)) for each in services)
+    return any(each.name == name and not any(_unwell(each)) for each in services)
 
 
-def _unwell(facts: Facts, each: ServiceRecord) -> Iterator[Finding]:
+def _unwell(each: ServiceRecord) -> Iterator[Finding]:
     """What the record and the processes of one service say against it; the first that explains the rest."""
-    paths = facts.paths
-    option = names.option(paths.name) if paths is not None else ""
-    words = {"service": each.name, "kind": each.kind, "option": option}
+    words = {"service": each.name, "kind": each.kind}
     seen = (f"{each.name}: {each.state}" + (f", {each.detail}" if each.detail else ""),)
     if each.state in {State.FAILED, State.STOPPED}:
         yield _named(each, "died", Status.FAIL, seen, words)
@@ -118,12 +115,10 @@ def key(facts: Facts) -> Iterator[Finding]:
         return
     if facts.client_key_error is not None:
         said = facts.client_key_error.message
-        yield answers.finding(
-            "gateway.key-file", Status.FAIL, (said,), said=said, option=names.option(facts.paths.name)
-        )
+        yield answers.finding("gateway.key-file", Status.FAIL, (said,), said=said)
     elif facts.client_key is None:
         said = f"the key file {facts.paths.client_key} is gone"
-        yield answers.finding("gateway.key-file", Status.FAIL, said=said, option=names.option(facts.paths.name))
+        yield answers.finding("gateway.key-file", Status.FAIL, said=said)
 
 
 CHECKS = (

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stackctl.checks import answers
+from stackctl.checks import answers, commands
 from stackctl.model import Finding, Status
 
 if TYPE_CHECKING:
@@ -94,11 +94,12 @@ class _Run:
 
     def _one(self, check: Check) -> None:
         try:
-            found = tuple(check.run(self._facts)) or (Finding(check.id, Status.OK, hop=check.hop),)
+            found = tuple(commands.typed(each, self._facts, check.id) for each in check.run(self._facts))
         except Exception as error:  # noqa: BLE001 - a check that breaks is a finding, and stops nothing
             found = (_broken(check, error),)
         with self._changed:
             began = self._began[check.id]
+            found = found or (Finding(check.id, Status.OK, hop=check.hop),)
             self._done.setdefault(check.id, Ran(check, found, time.monotonic() - began))
             self._changed.notify()
 

@@ -114,7 +114,8 @@ def _told(found: Sequence[Storm], facts: Facts, *, dated: bool) -> Finding:
         error=facts.clean(error)[:300].rstrip(".") + (f" ({meaning.cause})" if meaning else ""),
         remedy=meaning.remedy
         if meaning
-        else "run `stackctl doctor`, which asks each part of the chain itself, and `stackctl logs engine`",
+        else "run `stackctl doctor`, which asks each part of the chain itself"
+        + (", and `stackctl logs engine`" if facts.own else ""),
     )
 
 

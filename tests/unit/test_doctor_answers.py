@@ -64,11 +64,12 @@ def test_a_row_says_what_is_seen_why_and_what_to_do(name: str) -> None:
     assert row.symptom
     assert row.remedy
     assert row.source
-    for text in (row.cause, row.remedy):
+    for text in (row.cause, row.remedy, row.by_hand):
         words = {field for _, field, _, _ in string.Formatter().parse(text) if field is not None}
         assert all(word.isidentifier() for word in words), text
     assert "{" not in row.symptom
     assert not row.cause.endswith(".")
+    assert name.partition(".")[0] in {"doctor", *answers._FILES.values()}
     assert re.fullmatch(r"[a-z]+(\.[a-z0-9]+(-[a-z0-9]+)*)+", name)
 
 

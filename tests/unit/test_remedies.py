@@ -66,7 +66,7 @@ def unknown(line: str) -> str | None:
 
 @pytest.mark.parametrize("topic", manual.topics().values(), ids=lambda topic: topic.id)
 def test_every_command_in_a_text_is_one_that_the_program_knows(topic: manual.Topic) -> None:
-    for text in (topic.remedy, topic.cause, topic.symptom):
+    for text in (topic.remedy, topic.by_hand, topic.cause, topic.symptom):
         for line in lines(text):
             assert unknown(line) is None, f"{topic.id}: stackctl {line}: the program knows no {unknown(line)}"
 
