@@ -206,10 +206,11 @@ def doctor(
 ) -> None:
     """Which part of the chain fails, why, how that is known, and what to type."""
     from stackctl.commands import doctor as command
+    from stackctl.commands.doctor_request import Request
 
     if explain is not None:
         _end(lambda: command.explain(explain), debug=debug, as_json=as_json)
-    request = command.Request(
+    request = Request(
         _flags(config, name, model, None),
         url=url,
         key_file=key_file,

@@ -13,12 +13,16 @@ HIDDEN = "<redacted>"
 _SHORTEST = 8  # characters: shorter "secrets" are words
 _SECRET_NAME = re.compile(r"(?:KEY|TOKEN|SECRET|PASSWORD)$")  # of a variable whose value is one
 
+_PASSWORDS = (
+    re.compile(r"(://[^\s/:@]*:)[^\s/@]+(?=@)"),
+    re.compile(r"(://)[^\s/:@]{8,}(?=@)"),
+)  # the second: a token alone
 _PATTERNS = (
+    *_PASSWORDS,
     re.compile(r"\b(sk-)[\w-]{8,}"),
     re.compile(r"\b(hf_)\w{16,}"),
     re.compile(r"(\b(?:Bearer|Basic) +)[\w.~+/=-]{8,}", re.IGNORECASE),
     re.compile(r"(api[-_]?key['\"]?\s*[:=]\s*\[?['\"]?)[^\s'\",\]}&]{8,}", re.IGNORECASE),
-    re.compile(r"(://[^\s/:@]+:)[^\s/@]+(?=@)"),
     re.compile(r"()\b[0-9a-f]{64}\b"),  # what our own engine keys look like, also those of earlier runs
 )
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?")
@@ -27,7 +31,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
 def cleaner(secrets: Iterable[str]) -> Callable[[str], str]:
     """Return what takes `secrets`, whatever looks like one, and control characters out of a line."""
-    known = sorted({each for each in secrets if len(each) >= _SHORTEST}, key=len, reverse=True)
+    known = _known(secrets)
 
     def clean(line: str) -> str:
         line = line.rstrip("\r").rpartition("\r")[2]  # of a progress bar, what one would see last
@@ -39,6 +43,30 @@ def cleaner(secrets: Iterable[str]) -> Callable[[str], str]:
         return line
 
     return clean
+
+
+def hidden(secrets: Iterable[str]) -> Callable[[str], str]:
+    """Return what takes `secrets` and the passwords of addresses out of a text, and nothing else."""
+    known = _known(secrets)
+
+    def hide(text: str) -> str:
+        for each in known:
+            text = text.replace(each, HIDDEN)
+        return passwords(text)
+
+    return hide
+
+
+def passwords(text: str) -> str:
+    """The text without the passwords in its addresses."""
+    for pattern in _PASSWORDS:
+        text = pattern.sub(rf"\1{HIDDEN}", text)
+    return text
+
+
+def _known(secrets: Iterable[str]) -> list[str]:
+    """Those that are long enough to be secrets; the longest first, as one may hold another."""
+    return sorted({each for each in secrets if len(each) >= _SHORTEST}, key=len, reverse=True)
 
 
 def secrets_in(environ: Mapping[str, str]) -> set[str]:

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from stackctl import redact
 from stackctl.checks import answers, commands
 from stackctl.model import Finding, Status
 
@@ -94,7 +95,7 @@ class _Run:
 
     def _one(self, check: Check) -> None:
         try:
-            found = tuple(commands.typed(each, self._facts, check.id) for each in check.run(self._facts))
+            found = tuple(self._sayable(each, check) for each in check.run(self._facts))
         except Exception as error:  # noqa: BLE001 - a check that breaks is a finding, and stops nothing
             found = (_broken(check, error),)
         with self._changed:
@@ -102,6 +103,14 @@ class _Run:
             found = found or (Finding(check.id, Status.OK, hop=check.hop),)
             self._done.setdefault(check.id, Ran(check, found, time.monotonic() - began))
             self._changed.notify()
+
+    def _sayable(self, found: Finding, check: Check) -> Finding:
+        """The finding as it may be shown: its commands to be typed as they stand, and no key or password in it."""
+        hide = redact.hidden(self._facts.secrets)
+        found = commands.typed(found, self._facts, check.id)
+        return dataclasses.replace(
+            found, cause=hide(found.cause), evidence=tuple(map(hide, found.evidence)), remedy=hide(found.remedy)
+        )
 
     def _give_up(self) -> None:
         """Settle the checks whose time is over, and all of them when the whole time is."""

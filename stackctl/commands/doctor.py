@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import textwrap
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from stackctl.checks import facts as gathered
 from stackctl.checks import logs, roster, runner, verdict
 from stackctl.checks.check import Hop
+from stackctl.commands import doctor_request
 from stackctl.errors import FAILED, ConfigError
 from stackctl.model import Status
 from stackctl.output import Outcome
@@ -22,31 +22,14 @@ if TYPE_CHECKING:
     from stackctl.checks.facts import Facts
     from stackctl.checks.runner import Ran
     from stackctl.commands.doctor_fix import Mended
-    from stackctl.config import Flags
+    from stackctl.commands.doctor_request import Request
     from stackctl.model import Finding
 
 BUDGET = 20.0  # seconds for all checks with their requests
 STATIC_BUDGET = 20.0  # a bound for a machine that is drowning; two seconds is what it takes
-_LITELLM = re.compile(rb"^[\"']?model_list[\"']?\s*:", re.MULTILINE)
 _WIDTH = 110  # columns of the line of what is fine
 _INDENT = " " * 8
 _MARKS = {Status.OK: "ok", Status.WARN: "warn", Status.FAIL: "FAIL", Status.SKIPPED: "-"}
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What to look at and how to show it. `url` is any server; `flags.config` may be a file of LiteLLM's own."""
-
-    flags: Flags
-    url: str | None = None
-    key_file: str | None = None
-    static: bool = False
-    strict: bool = False
-    fix: bool = False
-    yes: bool = False
-    verbose: bool = False
-    logs: tuple[str, ...] = ()
-    report: str | None = None
 
 
 def run(request: Request) -> Outcome:
@@ -54,6 +37,7 @@ def run(request: Request) -> Outcome:
 
     Raises ConfigError (2) for what cannot be looked at.
     """
+    doctor_request.check(request)
     mended: list[Mended] = []
     if request.fix:
         from stackctl.commands import doctor_fix
@@ -111,50 +95,18 @@ def explain(asked: str) -> Outcome:
 
 
 def _facts(request: Request) -> Facts:
-    hand = request.flags.config if request.flags.config and _is_litellm(request.flags.config) else None
+    config = request.flags.config
+    hand = config if config and doctor_request.is_litellm(config) else None
     given = logs.given(request.logs)
     facts = gathered.gather(
         request.flags,
-        url=_address(request.url),
+        url=request.url,
         litellm_config=hand,
-        key=_key(request.key_file),
+        key=doctor_request.key(request.key_file),
         environ=os.environ,
         static=request.static,
     )
     return replace(facts, logs={**facts.logs, **given})
-
-
-def _is_litellm(path: str) -> bool:
-    """Whether a configuration file is LiteLLM's own: it has a `model_list`."""
-    try:
-        with open(path, "rb") as stream:
-            return _LITELLM.search(stream.read(1 << 20)) is not None
-    except OSError:
-        return False
-
-
-def _address(url: str | None) -> str | None:
-    from stackctl import addresses
-
-    if url is None:
-        return None
-    if not addresses.parts(url).hostname:
-        raise ConfigError(f"--url is not an http address: {url}", remedy="write it like  http://127.0.0.1:8000")
-    return url
-
-
-def _key(path: str | None) -> str | None:
-    if path is None:
-        return None
-    try:
-        with open(path, encoding="utf-8") as stream:
-            key = stream.read(1024).strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not text"
-        raise ConfigError(f"--key-file {path} cannot be read: {reason}", remedy="correct the path") from error
-    if not key or not key.isascii() or not key.isprintable():
-        raise ConfigError(f"--key-file {path} does not hold a key", remedy="it must hold the key alone, on one line")
-    return key
 
 
 def _lines(ran: Sequence[Ran], *, verbose: bool) -> list[str]:

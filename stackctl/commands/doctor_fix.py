@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from stackctl.checks.facts import Facts
     from stackctl.checks.runner import Ran
-    from stackctl.commands.doctor import Request
+    from stackctl.commands.doctor_request import Request
     from stackctl.model import Finding
 
     Looked = tuple[Facts, tuple[Ran, ...]]

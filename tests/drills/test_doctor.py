@@ -106,6 +106,9 @@ def test_a_dead_supervisor_and_a_spoilt_record_are_named_and_left_for_down(home:
 def test_what_cannot_be_looked_at_is_a_usage_error(home: Home, tmp_path: Path) -> None:
     for words in (("--url", "ftp://x"), ("--url", "http://127.0.0.1:1", "--key-file", str(tmp_path / "none"))):
         home.run("doctor", *words, expect=2)
+    for words in (("--name", "Bad Name"), ("--model", "./nowhere"), ("-c", str(tmp_path / "none.yaml"))):
+        said = json.loads(home.run("doctor", "--json", *words, expect=2, cwd=tmp_path).stdout)
+        assert set(said) == {"schema", "error"}, said
 
 
 def test_a_report_holds_no_key_and_is_never_written_over_another_file(home: Home, tmp_path: Path) -> None:

@@ -64,16 +64,23 @@ def in_directory(case: Case, given: dict[str, Any]) -> None:
 
 
 def config_is_directory(case: Case, given: dict[str, Any]) -> None:
-    """A directory stands where the configuration should be."""
+    """A directory stands where the shell says that the configuration is."""
     assert case.config is not None
     case.config.unlink()
     case.config.mkdir()
+    _named_by_the_shell(case)
 
 
 def config_gone(case: Case, given: dict[str, Any]) -> None:
-    """The configuration that is named is not there."""
+    """The configuration that the shell names is not there; one named on the command line would be a usage error."""
     assert case.config is not None
     case.config.unlink()
+    _named_by_the_shell(case)
+
+
+def _named_by_the_shell(case: Case) -> None:
+    case.env["STACKCTL_CONFIG"] = str(case.config)
+    case.config = None
 
 
 def config_bytes(case: Case, given: dict[str, Any]) -> None:
