@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from stackctl import checkpoint, fetch, sizes, vllm_flags
 from stackctl.catalog import families, registries
-from stackctl.checks import answers, before, preflight
+from stackctl.checks import answers, before, code, preflight
 from stackctl.checks.check import Check, Hop
 from stackctl.config import EMBEDDED
 from stackctl.errors import PreflightError
@@ -162,7 +162,10 @@ def fits_plan(facts: Facts) -> Iterator[Finding]:
     for each in models(facts):
         if facts.prepared is None or _read(each.files) is None:
             continue
-        for found in preflight.on_disk(facts.prepared, each.engine, str(each.files)):
+        for found in (
+            *preflight.on_disk(facts.prepared, each.engine, str(each.files)),
+            *code.in_files(facts.prepared, each.engine, str(each.files)),
+        ):
             if found.status in {Status.FAIL, Status.WARN} and not (facts.running and found.id == "memory"):
                 yield before.named(found)
 

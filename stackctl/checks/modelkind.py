@@ -11,7 +11,7 @@ from stackctl.checks import answers, modelfiles
 from stackctl.checks.check import Check, Hop
 from stackctl.config import EMBEDDED
 from stackctl.errors import PreflightError
-from stackctl.hub.cache import repo_dir
+from stackctl.hub.cache import lacking, repo_dir, snapshot
 from stackctl.model import Status
 
 if TYPE_CHECKING:
@@ -70,24 +70,23 @@ def cached(facts: Facts) -> Iterator[Finding]:
     """What the hub's cache has of a model is whole, or can still be fetched."""
     for each in modelfiles.models(facts):
         if each.engine.model != EMBEDDED and not fetch.is_local(each.engine.model) and each.directory is None:
-            yield from _in_cache(facts, each.engine.model)
+            yield from _in_cache(facts, each.engine.model, each.config.revision)
 
 
-def _in_cache(facts: Facts, model: str) -> Iterator[Finding]:
+def _in_cache(facts: Facts, model: str, revision: str | None) -> Iterator[Finding]:
     place = repo_dir(model)
     if facts.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "on", "yes", "true"}:
         yield answers.finding("model.offline", Status.FAIL, ("HF_HUB_OFFLINE is set", place), model=model)
         return
     halves = [name for name in _names(os.path.join(place, "blobs")) if name.endswith(".incomplete")]
-    snapshots = os.path.join(place, "snapshots")
-    dangling = [
-        os.path.join(commit, name)
-        for commit in _names(snapshots)
-        for name in _names(os.path.join(snapshots, commit))
-        if os.path.islink(link := os.path.join(snapshots, commit, name)) and not os.path.exists(link)
-    ]
-    if halves or dangling:
-        shown = [f"{name}: its content is gone" for name in dangling[:3]] or [f"{len(halves)} files are half there"]
+    here = snapshot(model, revision)
+    missing = lacking(here) if here is not None and os.path.isdir(here) else []
+    if halves or missing:
+        shown = [
+            f"{name}: {'its content is gone' if os.path.islink(os.path.join(str(here), name)) else 'missing'}"
+            for name in missing[:3]
+        ]
+        shown += [f"{len(halves)} files are half there"] if halves else []
         yield answers.finding("model.cache", Status.WARN, (place, *shown), model=model, blocks=False)
 
 

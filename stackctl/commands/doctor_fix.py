@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,9 @@ _OFTEN = 5  # repairs of one kind in a run
 
 @dataclass(frozen=True, slots=True)
 class Mended:
-    """One repair: the finding it was for, what it did, and how it ended: `repaired`, `undone`, `refused` or `shown`."""
+    """One repair: the finding it was for, what it did, and how it ended: `repaired`, `undone`, `refused`, `shown` or
+    `impossible` (what it needs is not to be had now).
+    """
 
     finding: str
     says: str
@@ -48,7 +51,7 @@ def mend(look: Callable[[bool], Looked], request: Request) -> list[Mended]:
     for static in (True,) if request.static else (True, False):
         while True:
             facts, ran = look(static)
-            found = _next(facts, ran, tried)
+            found = _next(facts, ran, tried, done)
             if found is None:
                 break
             finding, change = found
@@ -64,14 +67,21 @@ def _name(finding: Finding) -> str:
     return f"{finding.id} {finding.fix} {finding.cause if finding.id == _ONE_AT_A_TIME else ''}"
 
 
-def _next(facts: Facts, ran: Sequence[Ran], tried: list[str]) -> tuple[Finding, repairs.Change] | None:
-    """The first finding with a repair that was not tried yet: failures go before warnings."""
+def _next(
+    facts: Facts, ran: Sequence[Ran], tried: list[str], done: list[Mended]
+) -> tuple[Finding, repairs.Change] | None:
+    """The first finding with a repair that was not tried yet: failures go before warnings. `done` hears what cannot be."""
     bad = [finding for each in ran for finding in each.findings if finding.status in _BAD and finding.fix]
     for finding in sorted(bad, key=lambda each: each.status is Status.WARN):
         kind = f"{finding.id} {finding.fix} "
         if _name(finding) in tried or sum(each.startswith(kind) for each in tried) >= _OFTEN:
             continue
-        change = repairs.propose(facts, finding)
+        try:
+            change = repairs.propose(facts, finding)
+        except repairs.ImpossibleError as error:
+            output.note(f"\n{finding.id}: {finding.cause}\n    not repaired: {error.message}")
+            done.append(Mended(finding.id, "", "impossible", error.message))
+            change = None
         if change is not None:
             return finding, change
         tried.append(_name(finding))
@@ -98,12 +108,13 @@ def _one(
             _command(words, request)
 
     try:
-        applied = repairs.apply(change, run)
+        began = time.monotonic()
+        applied = repairs.apply(change, run, lambda at: output.meter("model", at.text, time.monotonic() - began))
     except (StackError, OSError) as error:
         said = error.message if isinstance(error, StackError) else str(error)
         output.warn(f"it could not be done, and is undone: {said}")
         return Mended(finding.id, change.says, "undone", said)
-    worse = _worse(finding, before, look())
+    worse = _worse(finding, before, look(), reveals=bool(change.fetches))
     if worse:
         applied.undo()
         output.warn(f"it did not help, and is undone: {worse}")
@@ -135,12 +146,17 @@ def _command(words: Sequence[str], request: Request) -> None:
             up.start_detached(flags, yes=True)
 
 
-def _worse(finding: Finding, before: Sequence[Ran], after: Sequence[Ran]) -> str:
-    """Why the repair is not to be kept: its finding is still there, or an earlier part of the chain fails now."""
+def _worse(finding: Finding, before: Sequence[Ran], after: Sequence[Ran], *, reveals: bool) -> str:
+    """Why the repair is not to be kept: its finding is still there, or an earlier part of the chain fails now.
+
+    One that `reveals` made a model whole: what is said of it then was true before.
+    """
     known = {(each.id, each.cause) for one in before for each in one.findings}
     now = [each for one in after for each in one.findings if each.status in _BAD]
     if any((each.id, each.cause) == (finding.id, finding.cause) for each in now):
         return f"{finding.id} is still there"
+    if reveals:
+        return ""
     order = {hop.value: number for number, hop in enumerate(Hop)}
     here = order.get(finding.hop, len(order))
     new = [

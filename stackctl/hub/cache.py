@@ -26,20 +26,36 @@ def repo_dir(model_id: str) -> str:
     return os.path.join(cache_dir(), "--".join(["models", *model_id.split("/")]))
 
 
-def cached(model_id: str, revision: str | None = None) -> str | None:
-    """The directory of a model that is wholly in the cache, or None; no network, a few milliseconds."""
+def snapshot(model_id: str, revision: str | None = None) -> str | None:
+    """The directory of a model's revision in the cache, whole or not, there or not; None where no commit is known."""
     repo = repo_dir(model_id)
     name = revision or "main"
     if _COMMIT.match(name):
-        commit = name
-    else:
-        try:
-            with open(os.path.join(repo, "refs", name), encoding="ascii") as stream:
-                commit = stream.read().strip()
-        except (OSError, UnicodeDecodeError):
-            return None
-    snapshot = os.path.join(repo, "snapshots", commit)
-    return snapshot if _is_whole(repo, snapshot, commit) else None
+        return os.path.join(repo, "snapshots", name)
+    try:
+        with open(os.path.join(repo, "refs", name), encoding="ascii") as stream:
+            commit = stream.read().strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return os.path.join(repo, "snapshots", commit)
+
+
+def cached(model_id: str, revision: str | None = None) -> str | None:
+    """The directory of a model that is wholly in the cache, or None; no network, a few milliseconds."""
+    place = snapshot(model_id, revision)
+    return place if place is not None and not lacking(place) else None
+
+
+def lacking(place: str) -> list[str]:
+    """The files that a snapshot should have and that are not there; a link without its content counts as none."""
+    repo, commit = os.path.dirname(os.path.dirname(place)), os.path.basename(place)
+    names = _listed(os.path.join(repo, "trees", f"{commit}.json"))
+    if names is None:  # downloaded by a library that kept no listing: what the weights' index names must be there
+        names = _indexed(place)
+    first = [] if os.path.isfile(os.path.join(place, "config.json")) else ["config.json"]
+    return first + [
+        name for name in wanted(names) if name not in first and not os.path.isfile(os.path.join(place, name))
+    ]
 
 
 def wanted(names: list[str]) -> list[str]:
@@ -47,15 +63,6 @@ def wanted(names: list[str]) -> list[str]:
     if not any(name.endswith(".safetensors") for name in names):
         return names
     return [name for name in names if not any(fnmatch(name, pattern) for pattern in OTHER_WEIGHTS)]
-
-
-def _is_whole(repo: str, snapshot: str, commit: str) -> bool:
-    if not os.path.isfile(os.path.join(snapshot, "config.json")):
-        return False
-    names = _listed(os.path.join(repo, "trees", f"{commit}.json"))
-    if names is None:  # downloaded by a library that kept no listing: what the weights' index names must be there
-        names = _indexed(snapshot)
-    return all(os.path.isfile(os.path.join(snapshot, name)) for name in wanted(names))
 
 
 def _listed(path: str) -> list[str] | None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _LARGE = 16 * 1024 * 1024  # bytes; smaller files are left to the hub's library
 _AT_ONCE = 4
-_LOOKUP = 20.0  # seconds
+LOOKUP = 20.0  # seconds
 _SPARE = 512 * 1024 * 1024  # bytes to leave free on the disk
 _HEAD = ("config.json", "params.json", "tokenizer_config.json", "chat_template.*", "*.py")
 _TRUE = frozenset({"1", "ON", "YES", "TRUE"})
@@ -28,6 +28,11 @@ _TRUE = frozenset({"1", "ON", "YES", "TRUE"})
 def endpoint() -> str:
     """The hub, or the mirror that HF_ENDPOINT names."""
     return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+
+
+def is_offline() -> bool:
+    """Whether the user forbids to ask the hub."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in _TRUE
 
 
 def model(model_id: str, *, revision: str | None, on_progress: Callable[[Progress], None]) -> str:
@@ -40,7 +45,7 @@ def model(model_id: str, *, revision: str | None, on_progress: Callable[[Progres
     found = cached(model_id, revision)
     if found:
         return found
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in _TRUE:
+    if is_offline():
         raise PreflightError(
             f"HF_HUB_OFFLINE is set, and {model_id} is not (wholly) on this machine", remedy="unset HF_HUB_OFFLINE"
         )
@@ -67,7 +72,7 @@ def head(model_id: str, *, revision: str | None) -> Head:
 
     try:
         api = HfApi(endpoint=endpoint())
-        info = api.model_info(model_id, revision=revision, files_metadata=True, timeout=_LOOKUP)
+        info = api.model_info(model_id, revision=revision, files_metadata=True, timeout=LOOKUP)
         sizes = {each.rfilename: each.size or 0 for each in info.siblings or []}
         _check_files(model_id, wanted(list(sizes)))
         fetched.note(model_id)
@@ -78,7 +83,7 @@ def head(model_id: str, *, revision: str | None) -> Head:
                 cache_dir=cache_dir(),
                 allow_patterns=list(_HEAD),
                 tqdm_class=_bar(Meter(0)),
-                etag_timeout=_LOOKUP,
+                etag_timeout=LOOKUP,
             )
         )
     except Exception as error:
@@ -90,7 +95,7 @@ def _fetch(model_id: str, revision: str | None, on_progress: Callable[[Progress]
     from huggingface_hub import HfApi
 
     api = HfApi(endpoint=endpoint())
-    info = api.model_info(model_id, revision=revision, files_metadata=True, timeout=_LOOKUP)
+    info = api.model_info(model_id, revision=revision, files_metadata=True, timeout=LOOKUP)
     sizes = {each.rfilename: each.size or 0 for each in info.siblings or []}
     names = wanted(list(sizes))
     _check_files(model_id, names)
@@ -103,7 +108,7 @@ def _fetch(model_id: str, revision: str | None, on_progress: Callable[[Progress]
     blobs = os.path.join(repo_dir(model_id), "blobs")
     fetched.note(model_id)  # first, so that a download that is cut off can be removed too
     os.makedirs(blobs, exist_ok=True)  # only now: a misspelt name leaves nothing
-    _check_room(model_id, total - _present(blobs))
+    check_room(model_id, total - _present(blobs))
     meter = Meter(total)
 
     def work() -> str:
@@ -115,7 +120,7 @@ def _fetch(model_id: str, revision: str | None, on_progress: Callable[[Progress]
                 cache_dir=cache_dir(),
                 ignore_patterns=list(OTHER_WEIGHTS) if len(names) < len(sizes) else None,
                 tqdm_class=_bar(meter),
-                etag_timeout=_LOOKUP,
+                etag_timeout=LOOKUP,
             )
         )
 
@@ -126,8 +131,8 @@ def _fetch(model_id: str, revision: str | None, on_progress: Callable[[Progress]
 def _large_files(api: Any, model_id: str, commit: str, blobs: str, large: dict[str, Any], meter: Meter) -> None:
     from huggingface_hub import hf_hub_url
 
-    library = _library()
-    headers = library.build_hf_headers()
+    client = library()
+    headers = client.build_hf_headers()
 
     def one(sha256: str) -> None:
         each = large[sha256]
@@ -136,7 +141,7 @@ def _large_files(api: Any, model_id: str, commit: str, blobs: str, large: dict[s
             meter.had(each.size)
             return
         url = hf_hub_url(model_id, each.rfilename, revision=commit, endpoint=api.endpoint)
-        download(library, url, headers, target, size=each.size, sha256=sha256, meter=meter)
+        download(client, url, headers, target, size=each.size, digest=sha256, meter=meter)
 
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="download") as pool:
         futures = [pool.submit(one, sha256) for sha256 in large]
@@ -168,11 +173,13 @@ def _check_files(model_id: str, names: list[str]) -> None:
     )
 
 
-def _check_room(model_id: str, need: int) -> None:
-    free = shutil.disk_usage(cache_dir()).free
+def check_room(model_id: str, need: int, place: str = "") -> None:
+    """Raise PreflightError where `need` more bytes do not fit on the disk of `place` (the hub's cache by default)."""
+    place = place or cache_dir()
+    free = shutil.disk_usage(place).free
     if need > 0 and need + _SPARE > free:
         raise PreflightError(
-            f"{model_id} needs {need / 1e9:.1f} GB more and {free / 1e9:.1f} GB are free on the disk of {cache_dir()}",
+            f"{model_id} needs {need / 1e9:.1f} GB more and {free / 1e9:.1f} GB are free on the disk of {place}",
             remedy="free some space, or set HF_HOME to a directory on another disk",
         )
 
@@ -186,7 +193,7 @@ def _present(blobs: str) -> int:
 
 def _bar(meter: Meter) -> type[Any]:
     """A progress bar for the hub's library that draws nothing and counts the bytes of small files."""
-    base: type[Any] = _library().tqdm
+    base: type[Any] = library().tqdm
 
     class Bar(base):  # type: ignore[misc]
         def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -202,7 +209,7 @@ def _bar(meter: Meter) -> type[Any]:
     return Bar
 
 
-def _library() -> Any:
+def library() -> Any:
     """The hub library's documented helpers, which its stubs do not export."""
     import importlib
 

@@ -22,6 +22,11 @@ def explain(error: Exception, model_id: str, revision: str | None, endpoint: str
         return PreflightError(
             f"the model {model_id} has no revision {revision!r}", remedy="correct `revision:`, or leave it out"
         )
+    if isinstance(error, hub.EntryNotFoundError):
+        return PreflightError(
+            f"{endpoint} has a file of {model_id} no more that its revision {revision} had",
+            remedy="fetch the model's newest revision: leave `revision:` out",
+        )
     status = getattr(getattr(error, "response", None), "status_code", 0)
     if status == 401 and "invalid" in str(error).lower() and "token" in str(error).lower():
         return PreflightError(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _TRIES = 5  # in a row without a byte
 _TIMEOUT = 30.0  # seconds without a byte
 _WINDOW = 10.0  # seconds that the rate is taken over
+_SHA256 = 64  # digits
 
 
 class CancelledError(Exception):
@@ -84,11 +85,11 @@ class Meter:
 
 
 def download(
-    library: Any, url: str, headers: dict[str, str], target: str, *, size: int, sha256: str, meter: Meter
+    library: Any, url: str, headers: dict[str, str], target: str, *, size: int, digest: str, meter: Meter
 ) -> None:
     """Fetch `url` to `target`, resuming `target`.partial; the file has its name only when the hash is right.
 
-    `library` is huggingface_hub.utils: its HTTP client knows proxies and certificates. Raises StackError when the hash differs, else what the client raises.
+    `digest` is as in `digest_of`. `library` is huggingface_hub.utils: its HTTP client knows proxies and certificates. Raises StackError when the hash differs, else what the client raises.
     """
     partial = f"{target}.stackctl.partial"
     have = os.path.getsize(partial) if os.path.exists(partial) else 0
@@ -113,16 +114,27 @@ def download(
             if tries == 0:
                 raise StackError(f"{url} ends before its {size} bytes", remedy="try again later")
         have = os.path.getsize(partial) if os.path.exists(partial) else 0
-    with open(partial, "rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != sha256:
+    found = digest_of(partial, digest)
+    if found != digest:
         os.unlink(partial)
         raise StackError(
             f"a file of the model is not the one that the hub names (its hash differs): {os.path.basename(url)}",
             remedy="try again; if it stays, the mirror or a proxy changes files: try without HF_ENDPOINT",
-            evidence=(f"expected sha256 {sha256}", f"received sha256 {found}"),
+            evidence=(f"expected {digest}", f"received {found}"),
         )
     os.replace(partial, target)
+
+
+def digest_of(path: str, like: str) -> str:
+    """The hash of a file as the hub counts it: SHA-256 (64 digits) of a large one, git's own (40) of a small one."""
+    with open(path, "rb") as stream:
+        if len(like) == _SHA256:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+        head = f"blob {os.fstat(stream.fileno()).st_size}\0".encode()
+        found = hashlib.sha1(head, usedforsecurity=False)
+        while chunk := stream.read(1 << 20):
+            found.update(chunk)
+        return found.hexdigest()
 
 
 def _rest(library: Any, url: str, headers: dict[str, str], partial: str, have: int, meter: Meter) -> int:

@@ -2,6 +2,7 @@
 
 from stackctl.repair.apply import Applied, apply
 from stackctl.repair.change import Change, Edit, shown
+from stackctl.repair.context import ImpossibleError
 from stackctl.repair.verbs import NAMES, propose
 
-__all__ = ["NAMES", "Applied", "Change", "Edit", "apply", "propose", "shown"]
+__all__ = ["NAMES", "Applied", "Change", "Edit", "ImpossibleError", "apply", "propose", "shown"]

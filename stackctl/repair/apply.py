@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from stackctl import trust
 from stackctl.errors import StackError
+from stackctl.hub import again
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from stackctl.hub.transfer import Progress
     from stackctl.repair.change import Change, Edit
 
 
@@ -41,15 +43,20 @@ class Applied:
             _remove(path)
 
 
-def apply(change: Change, run: Callable[[Sequence[str]], None]) -> Applied:
+def apply(
+    change: Change, run: Callable[[Sequence[str]], None], on_progress: Callable[[Progress], None] = lambda _: None
+) -> Applied:
     """Do all of it; `run` does a command of stackctl's own and raises StackError where that fails.
 
-    What fails half-way is undone before the error goes on: StackError, OSError.
+    `on_progress` hears of downloads. What fails half-way is undone before the error goes on: StackError, OSError.
     """
     done = Applied(change)
     try:
         for edit in change.edits:
             _edit(edit, done)
+        for each in change.fetches:
+            for path in again.fetch(each, on_progress):
+                done._undo.append(lambda path=path: _remove(path))  # type: ignore[misc]  # noqa: SLF001
         for path, mode in change.modes:
             before = stat.S_IMODE(os.lstat(path).st_mode)
             os.chmod(path, mode, follow_symlinks=os.chmod not in os.supports_follow_symlinks)
@@ -68,7 +75,7 @@ def _edit(edit: Edit, done: Applied) -> None:
         aside = _free(f"{path}.broken")
         os.rename(path, aside)
         done._undo.append(lambda: _back(aside, path))  # noqa: SLF001
-        if os.path.isdir(aside) and not os.path.islink(aside):
+        if edit.spare or (os.path.isdir(aside) and not os.path.islink(aside)):
             done._rubbish.append(aside)  # noqa: SLF001
         return
     there = os.path.lexists(path)

@@ -6,21 +6,29 @@ import difflib
 import os
 import stat
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stackctl.hub.again import Again
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One file written anew with `text`, or moved aside where that is None. `theirs`: it is the user's, not ours."""
+    """One file written anew with `text`, or moved aside where that is None. `theirs`: it is the user's, not ours.
+
+    `spare`: what is moved aside is of no use to anybody, and is removed when the repair has proved good.
+    """
 
     path: str
     text: str | None
     theirs: bool = False
+    spare: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """All of one repair. `modes` are permissions by path; `commands` are stackctl's own (without
-    the options of the one that runs), in order after the files.
+    """All of one repair. `modes` are permissions by path; `fetches` are files of models that the hub has; `commands` are
+    stackctl's own (without the options of the one that runs), in order after the files.
 
     `commands` may hold `("install", KIND)`, which is no command of the command line: a managed environment made anew.
     """
@@ -29,6 +37,7 @@ class Change:
     edits: tuple[Edit, ...] = ()
     modes: tuple[tuple[str, int], ...] = ()
     commands: tuple[tuple[str, ...], ...] = ()
+    fetches: tuple[Again, ...] = ()
 
     def __add__(self, other: Change) -> Change:
         """Both, this one first."""
@@ -39,7 +48,12 @@ class Change:
             self.edits + other.edits,
             self.modes + other.modes,
             tuple(commands),
+            self.fetches + other.fetches,
         )
+
+    def __bool__(self) -> bool:
+        """Whether it would do anything."""
+        return bool(self.edits or self.modes or self.commands or self.fetches)
 
 
 def shown(change: Change) -> list[str]:
@@ -57,6 +71,11 @@ def shown(change: Change) -> list[str]:
             lineterm="",
             n=2,
         )
+    for again in change.fetches:
+        at = again.origin
+        lines += [f"download    {each.name}  ({each.size:,} bytes)" for each in again.files]
+        lines.append(f"      from  {again.source} at revision {at.commit}")
+        lines.append(f"      into  {at.directory}")
     for path, mode in change.modes:
         lines.append(f"chmod {mode:o} {path}   (now {stat.S_IMODE(os.lstat(path).st_mode):o})")
     lines += [

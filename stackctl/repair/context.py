@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from stackctl.errors import StackError
 from stackctl.repair.change import Change, current
 
 if TYPE_CHECKING:
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from stackctl.model import Finding
 
     Verb = Callable[..., Change | None]
+
+
+class ImpossibleError(StackError):
+    """A repair that cannot be done now; the message says why."""
 
 
 class Here:

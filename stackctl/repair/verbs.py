@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import yaml
 
 from stackctl.errors import StackError
-from stackctl.repair import handmade, refused, running, stackfile, startup, theirs
+from stackctl.repair import handmade, modelfiles, refused, running, stackfile, startup, theirs
 from stackctl.repair.change import Change
-from stackctl.repair.context import Here
+from stackctl.repair.context import Here, ImpossibleError
 
 if TYPE_CHECKING:
     from stackctl.checks.facts import Facts
@@ -29,22 +29,28 @@ NAMES: dict[str, Verb] = {
     **theirs.VERBS,
     **running.VERBS,
     **startup.VERBS,
+    **modelfiles.VERBS,
     "patience": _patience,
 }
 
 
 def propose(facts: Facts, finding: Finding) -> Change | None:
-    """What the finding's repair would change; None when it has none, or when it cannot be done here. Nothing is done."""
+    """What the finding's repair would change; None when it has none, or when it cannot be done here. Nothing is done.
+
+    Raises ImpossibleError where there is one, and what it needs is not to be had now.
+    """
     change = Change("")
     for name, *words in _steps(finding.fix):
         try:
             step = NAMES[name](Here(facts, finding, change), *words)
+        except ImpossibleError:
+            raise
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, StackError, yaml.YAMLError):
             return None  # a file of another shape than was expected is its owner's to repair
         if step is None:
             return None
         change += step
-    return change if change.edits or change.modes or change.commands else None
+    return change or None
 
 
 def _steps(fix: str) -> list[list[str]]:

@@ -48,9 +48,18 @@ def make(directory: Path) -> Path:
     return directory
 
 
-def weights(file: Path, size: int = 4096) -> None:
+def sharded(directory: Path) -> Path:
+    """The same with its weights in two files, large enough for the hub to store them apart."""
+    make(directory)
+    (directory / "model.safetensors").unlink()
+    shards = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    for tensor, name in shards.items():
+        weights(directory / name, 1 << 21, tensor)
+    (directory / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": shards}))
+    return directory
+
+
+def weights(file: Path, size: int = 4096, tensor: str = "model.embed_tokens.weight") -> None:
     """A safetensors file of one tensor of `size` bytes."""
-    header = json.dumps(
-        {"model.embed_tokens.weight": {"dtype": "BF16", "shape": [size // 2], "data_offsets": [0, size]}}
-    )
+    header = json.dumps({tensor: {"dtype": "BF16", "shape": [size // 2], "data_offsets": [0, size]}})
     file.write_bytes(struct.pack("<Q", len(header)) + header.encode() + bytes(size))

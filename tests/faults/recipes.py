@@ -18,7 +18,6 @@ from stackctl.model import ServiceKind
 from stackctl.toolchain.builds import build_for
 from stackctl.toolchain.environment import environment_path
 from tests.fakes import stack
-from tests.faults import checkpoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -177,9 +176,18 @@ def environment_absent(case: Case, given: dict[str, Any]) -> None:
 
 def model(case: Case, given: dict[str, Any]) -> None:
     """The model on disk: files `gone`, `cut` to so many bytes, or with another `text`; `config` laid over its own, keys
-    of the tokenizer's configuration `without`, and a `template`.
+    of the tokenizer's configuration `without`, and a `template`. In the hub's cache: the content of links `cleared` away,
+    half a download (`half`), or no listing of the repository (`unlisted`), as older programs leave it.
     """
     place = Path(case.words["model"])
+    for name in given.get("cleared", []):
+        (place / name).resolve().unlink()
+    if "half" in given:
+        blob = (place / given["half"]).resolve()
+        (place / given["half"]).unlink()
+        blob.rename(f"{blob}.1a2b.incomplete")
+    if given.get("unlisted"):
+        shutil.rmtree(place.parents[1] / "trees")
     for name in given.get("gone", []):
         (place / name).unlink()
     for name, size in given.get("cut", {}).items():
@@ -190,28 +198,13 @@ def model(case: Case, given: dict[str, Any]) -> None:
         found = json.loads((place / "config.json").read_text())
         (place / "config.json").write_text(json.dumps(found | given["config"]))
     tokens = place / "tokenizer_config.json"
-    if tokens.exists():
+    if tokens.exists() and {"without", "template"} & given.keys():
         found = json.loads(tokens.read_text())
         for name in given.get("without", []):
             found.pop(name)
         if "template" in given:
             found["chat_template"] = given["template"]
         tokens.write_text(json.dumps(found))
-
-
-def hub_cache(case: Case, given: dict[str, Any]) -> None:
-    """A model in the hub's cache whose blobs are `gone` or `incomplete`."""
-    repo = case.home / ".cache" / "huggingface" / "hub" / "models--acme--tiny"
-    snapshot = checkpoints.make(repo / "snapshots" / ("a" * 40))
-    (repo / "refs").mkdir()
-    (repo / "refs" / "main").write_text("a" * 40)
-    (repo / "blobs").mkdir()
-    weights = snapshot / "model.safetensors"
-    weights.unlink()
-    if given.get("incomplete"):
-        (repo / "blobs" / "b.incomplete").write_bytes(b"half")
-    else:
-        weights.symlink_to("../../blobs/" + "b" * 64)
 
 
 # --- what runs

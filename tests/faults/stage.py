@@ -1,6 +1,7 @@
 """Healthy stacks to be broken. Those that run are started once for all faults that leave them whole.
 
 files        a configuration and a model on disk; nothing runs
+hub          the same with a model of the hub (a stand-in) in its cache
 direct       the scripted engine as its own gateway; litellm: behind real LiteLLM; both shared
 own-direct, own-litellm   the same, for one fault alone
 two, hosted  two engines behind one gateway, with routes; and a provider (a stand-in) behind it as well
@@ -19,6 +20,7 @@ import copy
 import itertools
 import json
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -29,6 +31,7 @@ import yaml
 from stackctl import toolchain
 from stackctl.model import ServiceKind
 from tests.fakes import hosted, stack
+from tests.fakes.hub import COMMIT, Hub, Repo
 from tests.faults import checkpoints
 from tests.faults.case import Case
 
@@ -73,6 +76,31 @@ class Stage:
             "gateway": {"port": int(case.words["port"])},
         }
         case.config = case.project / "stack.yaml"
+        _configure(case, fault, config)
+        return case
+
+    def _hub(self, fault: Fault, root: Path) -> Case:
+        """The cache is filled by the product itself, once, and copied."""
+        if "hub" not in self._shared:
+            files = {each.name: each.read_bytes() for each in checkpoints.make(self.root / "hub" / "files").iterdir()}
+            shards = {
+                each.name: each.read_bytes() for each in checkpoints.sharded(self.root / "hub" / "shards").iterdir()
+            }
+            self._shared["hub"] = self._all.enter_context(Hub({"acme/tiny": Repo(files), "acme/sharded": Repo(shards)}))
+            self._shared["pulled"] = Case(self.root / "pulled", self.root / "pulled" / "state")
+            self._shared["pulled"].env["HF_ENDPOINT"] = self._shared["hub"].url
+            for name in self._shared["hub"].repos:
+                done = self._shared["pulled"].run("models", "pull", name)
+                assert done.returncode == 0, done.stderr
+        case = self._files(fault, root)
+        case.env["HF_ENDPOINT"] = self._shared["hub"].url
+        shutil.copytree(self._shared["pulled"].home / ".cache", case.home / ".cache", symlinks=True)
+        name = fault.given.get("name", "acme/tiny")
+        repo = case.home / ".cache" / "huggingface" / "hub" / f"models--{name.replace('/', '--')}"
+        case.words |= {"model": str(repo / "snapshots" / COMMIT)}
+        assert case.config is not None
+        config = yaml.safe_load(case.config.read_text())
+        config["engines"]["main"]["model"] = name
         _configure(case, fault, config)
         return case
 
