@@ -63,6 +63,8 @@ def address(facts: Facts) -> Iterator[Finding]:
     host, port = _at(url)
     if facts.own and not facts.running and facts.state is not None and _at(url) == _at(facts.state.gateway_url):
         return  # `engine.supervised` says why nobody listens there
+    if facts.own and facts.state_error is not None:
+        return  # where the stack is, nobody can tell
     if addresses.parts(url).path.rstrip("/").endswith("/v1"):
         yield answers.finding("client.base-url-v1", Status.FAIL, shown, url=url.rstrip("/").removesuffix("/v1"))
     elif host == "127.0.0.1" and not any(each.port == port for each in sockets.listening()):

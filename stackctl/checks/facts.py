@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from stackctl.planning import Prepared
     from stackctl.runstate import StackState
 
+_HEALS = 1.5  # seconds in which a supervisor that lives has written its spoilt state file anew
+_AGAIN = 0.1
+
 __all__ = ["Endpoint", "Facts", "Lane", "gather"]
 
 
@@ -196,7 +199,7 @@ class _Look:
         except StackError as error:
             self._found["client_key_error"] = error
         try:
-            state = runstate.peek(paths)
+            state = _recorded_state(paths)
         except StackError as error:
             self._found["state_error"] = error
             state = None
@@ -225,6 +228,20 @@ class _Look:
         found["secrets"] = frozenset(secrets)
         found["lanes"] = found_lanes.build(Facts(**found), key=self._key, keys=self._keys)
         return Facts(**found)
+
+
+def _recorded_state(paths: StackPaths) -> StackState | None:
+    """The recorded state. A supervisor that lives sees within a second that its file was spoilt, and writes it anew: then
+    nothing is broken. Raises StackError.
+    """
+    deadline = time.monotonic() + _HEALS
+    while True:
+        try:
+            return runstate.peek(paths)
+        except StackError:
+            if time.monotonic() > deadline or not runstate.is_locked(paths):
+                raise
+        time.sleep(_AGAIN)
 
 
 def _cwd() -> str:

@@ -253,7 +253,11 @@ def kill_supervisor(case: Case, given: dict[str, Any]) -> None:
 
 
 def spoil(case: Case, given: dict[str, Any]) -> None:
-    """A file of the stack's: `text`, `cut`, `gone`, or another `mode`."""
+    """A file of the stack's: `text`, `cut`, `gone`, or another `mode`; `dead`: the machine had gone down (what runs would
+    write its state again).
+    """
+    if given.get("dead"):
+        kill_supervisor(case, {})
     file = case.stack_root / given["file"]
     if given.get("gone"):
         file.unlink()

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import socket
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
-from stackctl import identity, transitions
+from stackctl import files, identity, runstate, transitions
+from stackctl.checks import facts as gathered
 from stackctl.checks import processes
 from stackctl.checks.facts import Facts
 from stackctl.config import Flags
 from stackctl.model import ServiceKind, State
+from stackctl.paths import StackPaths
 from stackctl.runstate import ServiceRecord, StackState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -49,3 +54,33 @@ def test_while_a_restart_that_somebody_asked_for_goes_on_the_service_starts_and_
     dying = engine(port, State.RESTARTING, detail="it was killed by signal 9")
     asked = engine(port, State.RESTARTING, detail=f"{transitions.REQUESTED}; the driver was updated")
     assert (said(dying), said(asked)) == (["engine.restarting"], ["engine.starting"])
+
+
+def test_a_record_that_its_supervisor_writes_anew_is_not_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STACKCTL_HOME", str(tmp_path / "state"))
+    paths = StackPaths("default")
+    files.private_dir(paths.root)
+    runstate.write(paths, StackState("default", "", "http://127.0.0.1:1", None))
+    whole = tmp_path / "state/stacks/default/state.json"
+    content = whole.read_text()
+    whole.write_text(content[:40])
+
+    def gather() -> gathered.Facts:
+        return gathered.gather(Flags(), environ={"HOME": str(tmp_path)}, static=True)
+
+    assert gather().state_error is not None  # nobody is there who would
+    lock = runstate.Lock(paths)
+    assert lock.take()
+    try:
+        monkeypatch.setattr(gathered, "_HEALS", 0.0)
+        assert gather().state_error is not None  # who holds the lock does not either
+        monkeypatch.setattr(gathered, "_HEALS", 60.0)
+        healer = threading.Timer(0.2, lambda: runstate.write(paths, StackState.from_json(json.loads(content))))
+        healer.start()
+        seen = gather()
+        healer.join()
+        assert (seen.state_error, seen.state and seen.state.gateway_url) == (None, "http://127.0.0.1:1")
+    finally:
+        lock.release()
