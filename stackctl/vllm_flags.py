@@ -55,12 +55,15 @@ def _names(node: ast.stmt) -> tuple[str, frozenset[str]]:
     return (target.id if isinstance(target, ast.Name) else ""), frozenset(keys)
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that a misspelt one most likely means, ignoring case and `-` for `_`; None when none is near."""
+def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """The known name that a misspelt one most likely means, ignoring case and `-` for `_`; None when none is near.
+
+    `cutoff` is how alike they must be (difflib's ratio).
+    """
     from difflib import get_close_matches
 
     by_plain = {_plain(each): each for each in sorted(known)}
-    close = get_close_matches(_plain(name), by_plain, n=1, cutoff=0.6)
+    close = get_close_matches(_plain(name), by_plain, n=1, cutoff=cutoff)
     return by_plain[close[0]] if close else None
 
 

@@ -32,7 +32,7 @@ class Check:
 
     `id` is dotted (`engine.answers`); a live one of an endpoint names it (`tools@engine:main`). `proves` is one
     sentence. `needs` are ids of checks: when one of them failed, was skipped, or warned with `blocks`, this one is
-    skipped. `live` ones send requests. Past `seconds` it is given up, and the rest goes on.
+    skipped. `unless` are those that say the same from nearer by when they failed. `live` ones send requests. Past `seconds` it is given up, and the rest goes on.
     """
 
     id: str
@@ -40,5 +40,6 @@ class Check:
     proves: str
     run: Callable[[Facts], Iterable[Finding]]
     needs: tuple[str, ...] = ()
+    unless: tuple[str, ...] = ()
     live: bool = False
     seconds: float = 15.0

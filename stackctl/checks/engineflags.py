@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from stackctl.plan.types import EnginePlan
 
 _SHARES = ("gpu-memory-utilization", "memory-utilization")
+_ALIKE = 0.8  # of 1; vLLM has 300 flags, and one that went is a little like some other
 _SPLITS = ("tensor-parallel-size", "pipeline-parallel-size")
 
 
@@ -40,12 +41,19 @@ def known(facts: Facts) -> Iterator[Finding]:
             plain = flag.partition(".")[0]
             if plain in (names or ()) or plain.removeprefix("no-") in (names or ()):
                 continue
-            near = vllm_flags.nearest(plain, {each.replace("-", "_") for each in names or ()})
+            near = vllm_flags.nearest(plain, {each.replace("-", "_") for each in names or ()}, cutoff=_ALIKE)
+            near = None if near is not None and _opposite(plain, near) else near
             yield answers.finding(
                 "configuration.unknown-flag" if near else "configuration.foreign-flag", Status.FAIL,
                 (f"engines.{engine.name}.args: {flag}",),
                 flag=flag, near=(near or "").replace("_", "-"), engine=engine.name, version=tool.version if tool else "",
             )  # fmt: skip
+
+
+def _opposite(one: str, other: str) -> bool:
+    """Whether the one switches off what the other switches on: flags that went were often turned round."""
+    off = ("disable", "no-", "no_")
+    return one.startswith(off) != other.startswith(off)
 
 
 def values(facts: Facts) -> Iterator[Finding]:

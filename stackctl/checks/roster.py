@@ -51,7 +51,20 @@ def checks(facts: Facts) -> tuple[Check, ...]:
         *storms.CHECKS,
         *dotenv.CHECKS,
     ]
-    return tuple(each for each in found if not (each.live and facts.static))
+    return tuple(_after_the_files(each, facts) for each in found if not (each.live and facts.static))
+
+
+_FILES = (
+    "configuration.usable", "configuration.flags", "configuration.values", "configuration.parsers", "model.there",
+    "model.shards", "model.plan", "model.kind", "model.method", "model.texts",
+)  # fmt: skip
+
+
+def _after_the_files(check: Check, facts: Facts) -> Check:
+    """Of a start that failed, the log says again what is wrong with the files that are there to be read."""
+    if facts.running or check.id not in {"engine.log", "gateway.log"}:
+        return check
+    return dataclasses.replace(check, unless=_FILES)
 
 
 def _after_their_processes(facts: Facts) -> list[Check]:

@@ -30,6 +30,11 @@ class Ran:
     seconds: float = 0.0
 
     @property
+    def failed(self) -> bool:
+        """Whether something is broken."""
+        return any(each.status is Status.FAIL for each in self.findings)
+
+    @property
     def blocks(self) -> bool:
         """Whether a check that needs this one would only say the same again, or cannot be asked."""
         return any(
@@ -81,8 +86,8 @@ class _Run:
             for check in self._order:
                 if check.id in self._began or check.id in self._done:
                     continue
-                needs = [each for each in check.needs if each in known and each != check.id]
-                missing = next((each for each in needs if each in self._done and self._done[each].blocks), None)
+                needs = [each for each in (*check.needs, *check.unless) if each in known and each != check.id]
+                missing = next((each for each in needs if each in self._done and self._spares(check, each)), None)
                 if missing is not None:
                     self._done[check.id] = Ran(check, (_skipped(check, f"needs {missing}"),))
                     again = True
@@ -92,6 +97,11 @@ class _Run:
             if not self._running() and not again and len(self._done) < len(self._order):
                 for check in self._order:  # they need each other in a circle
                     self._done.setdefault(check.id, Ran(check, (_skipped(check, "its needs are never met"),)))
+
+    def _spares(self, check: Check, other: str) -> bool:
+        """Whether a check is left out for what came of another."""
+        ran = self._done[other]
+        return ran.blocks if other in check.needs else ran.failed
 
     def _one(self, check: Check) -> None:
         try:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from typing import TYPE_CHECKING, Any
 
 from stackctl import yamltext
 from stackctl.catalog import families
+from stackctl.repair.change import Change
 from stackctl.repair.stackfile import edit, file_of, put, take
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stackctl.repair.change import Change
     from stackctl.repair.context import Here, Verb
 
 _ROOM = 8192  # tokens; the first request of an agent alone is about as long, and with less nothing is gained by a start
@@ -71,6 +72,28 @@ def window_auto(here: Here, engine: str) -> Change | None:
     return None if found == "auto" else put(here, f"engines.{_plain(engine)}.max_model_len", "auto")
 
 
+def override_out(here: Here, engine: str, said: str) -> Change | None:
+    """`engine-override.out ENGINE WORD`: what is laid over the model's configuration, where the word stands in it."""
+    written = _args(here, engine).get("hf-overrides")
+    return flags_out(here, engine, "--hf-overrides") if said in str(written) else None
+
+
+def share_auto(here: Here, engine: str) -> Change:
+    """`engine-share.auto ENGINE`: the share of memory by what is free at the next start."""
+    key = _written(_args(here, engine), "gpu-memory-utilization")
+    return take(here, f"engines.{_plain(engine)}.args.{_plain(key)}") if key else Change("by what is free now")
+
+
+def again(here: Here) -> Change | None:
+    """`start-again`: where the configuration was changed since the start that failed."""
+    paths = here.facts.paths
+    if paths is None or here.facts.running:
+        return None
+    logs = [entry.stat().st_mtime_ns for entry in os.scandir(paths.logs) if entry.name.endswith(".log")]
+    changed = os.stat(file_of(here.facts)).st_mtime_ns > max(logs)
+    return Change("the configuration was changed since", commands=(("up",),)) if changed else None
+
+
 def parser(here: Here, engine: str, flag: str, known: str) -> Change | None:
     """`engine-parser ENGINE FLAG NAMES`: the parser of the model's family, else the near one of those that there are.
 
@@ -120,4 +143,7 @@ VERBS: dict[str, Verb] = {
     "engine-window": window,
     "engine-window.auto": window_auto,
     "engine-parser": parser,
+    "engine-override.out": override_out,
+    "engine-share.auto": share_auto,
+    "start-again": again,
 }

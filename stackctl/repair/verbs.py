@@ -1,4 +1,4 @@
-"""The repairs by name, as a finding's `fix` writes them: `NAME WORD...`, several joined by ` && `."""
+"""The repairs by name, as a finding's `fix` writes them: `NAME WORD...`, several joined by ` && `, ways by ` || `."""
 
 from __future__ import annotations
 
@@ -37,10 +37,16 @@ NAMES: dict[str, Verb] = {
 def propose(facts: Facts, finding: Finding) -> Change | None:
     """What the finding's repair would change; None when it has none, or when it cannot be done here. Nothing is done.
 
-    Raises ImpossibleError where there is one, and what it needs is not to be had now.
+    Of several ways, parted by `||`, the first that can be gone. Raises ImpossibleError where there is one, and what it
+    needs is not to be had now.
     """
+    ways = (_way(facts, finding, steps) for steps in _ways(finding.fix))
+    return next((each for each in ways if each is not None), None)
+
+
+def _way(facts: Facts, finding: Finding, steps: list[list[str]]) -> Change | None:
     change = Change("")
-    for name, *words in _steps(finding.fix):
+    for name, *words in steps:
         try:
             step = NAMES[name](Here(facts, finding, change), *words)
         except ImpossibleError:
@@ -53,12 +59,14 @@ def propose(facts: Facts, finding: Finding) -> Change | None:
     return change or None
 
 
-def _steps(fix: str) -> list[list[str]]:
-    """The words of each repair. A word may hold what a log said, `&&` included: it is quoted."""
-    steps: list[list[str]] = [[]]
+def _ways(fix: str) -> list[list[list[str]]]:
+    """The words of each step of each way. A word may hold what a log said, `&&` included: it is quoted."""
+    ways: list[list[list[str]]] = [[[]]]
     for word in shlex.split(fix):
-        if word == "&&":
-            steps.append([])
+        if word == "||":
+            ways.append([[]])
+        elif word == "&&":
+            ways[-1].append([])
         else:
-            steps[-1].append(word)
-    return [each for each in steps if each]
+            ways[-1][-1].append(word)
+    return [[step for step in way if step] for way in ways]

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 class Verdict(msgspec.Struct, kw_only=True):
-    """How doctor did: `extra` are the further ids that were blamed, `repaired` is None where no repair is expected."""
+    """How doctor did: `extra` are the further ids that were blamed, `repaired` is None where no repair is expected; `left`
+    is what was still wrong after one.
+    """
 
     id: str
     kind: str
@@ -27,6 +29,7 @@ class Verdict(msgspec.Struct, kw_only=True):
     extra: list[str] = []
     seconds: float = 0.0
     repaired: bool | None = None
+    left: list[str] = []
     said: str = ""
     error: str = ""
     took: float = 0.0
@@ -44,7 +47,8 @@ def judge(stage: Stage, fault: Fault) -> Verdict:
             report = case.doctor(*static)
             _judge(verdict, fault, report)
             if fault.fix and verdict.right:
-                verdict.repaired = _repaired(case, fault, static)
+                verdict.left = _left(case, fault, static)
+                verdict.repaired = not verdict.left
     except (AssertionError, OSError, KeyError, IndexError, ValueError, RuntimeError, StopIteration) as error:
         verdict.error = f"{type(error).__name__}: {error}"[-600:]
     except Exception as error:  # noqa: BLE001 - one fault must not end the run
@@ -79,12 +83,10 @@ def _judge(verdict: Verdict, fault: Fault, report: Report) -> None:
     verdict.extra = [each["id"] for each in blamed if each["id"] not in fault.expect]
 
 
-def _repaired(case: Case, fault: Fault, static: tuple[str, ...]) -> bool:
-    """Whether `--fix --yes` makes the finding go away, brings no new one, and what must be true then is."""
+def _left(case: Case, fault: Fault, static: tuple[str, ...]) -> list[str]:
+    """What is still wrong after `--fix --yes`: the finding, a failure that it brought, or what must be true then."""
     case.doctor("--fix", "--yes", *static)
     after = case.doctor(*static)
-    return (
-        case.proof()
-        and not [each["id"] for each in after.of("fail") if each["id"]]
-        and not [each for each in after.of("warn") if each["id"] in fault.expect]
-    )
+    left = [each["id"] for each in after.of("fail")]
+    left += [each["id"] for each in after.of("warn") if each["id"] in fault.expect]
+    return left if case.proof() else [*left, "the proof"]

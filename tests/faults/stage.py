@@ -264,8 +264,6 @@ class Stage:
 
     def _real_failed(self, fault: Fault, root: Path) -> Case:
         case = Case(root, root / "state", root / "project" / "stack.yaml")
-        model = checkpoints.make(root / "models" / "qwen3-tiny")
-        case.words |= {"model": str(model)}
         config = {
             "engines": {"main": {"model": "embedded", "port": stack.free_port()}},
             "gateway": {"port": stack.free_port()},

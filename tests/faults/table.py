@@ -16,7 +16,7 @@ SECONDS = {"static": 2.0, "live": 20.0, "real": 20.0}
 def line(verdict: Verdict) -> str:
     """One trial on one line."""
     mark = "ok  " if verdict.right and not verdict.error else "MISS"
-    repaired = {None: "", True: " repaired", False: " NOT repaired"}[verdict.repaired]
+    repaired = {None: "", True: " repaired", False: f" NOT repaired: {', '.join(verdict.left)}"}[verdict.repaired]
     more = f" also {', '.join(verdict.extra)}" if verdict.extra else ""
     error = f" ! {verdict.error}" if verdict.error else ""
     return f"{mark} {verdict.id:<34} {verdict.first or '-':<34} {verdict.seconds:5.1f} s{repaired}{more}{error}"

@@ -63,6 +63,22 @@ def test_what_needs_a_failed_check_is_skipped_and_says_so(
     assert found[0].cause == ("needs early" if second is Status.SKIPPED else "")
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (says(Status.FAIL), Status.SKIPPED),
+        (says(Status.SKIPPED), Status.OK),
+        (says(Status.WARN), Status.OK),
+        (fine, Status.OK),
+    ],
+)
+def test_what_a_nearer_check_says_already_is_not_said_again(
+    first: Callable[[Facts], Iterable[Finding]], second: Status
+) -> None:
+    farther = Check("farther", Hop.ENGINE, "", fine, unless=("nearer",))
+    assert statuses(farther, check("nearer", first))[0] == ("farther", second)
+
+
 def test_skipping_goes_on_down_the_chain() -> None:
     chain = (check("c", fine, "b"), check("b", fine, "a"), check("a", says(Status.FAIL)))
     assert statuses(*chain) == [("c", Status.SKIPPED), ("b", Status.SKIPPED), ("cause", Status.FAIL)]

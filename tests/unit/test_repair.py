@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from stackctl.checks.facts import Facts
 from stackctl.config import Flags
 from stackctl.errors import StackError
 from stackctl.model import Finding, Status
+from stackctl.paths import StackPaths
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -268,6 +270,13 @@ def sample(row: str) -> str:
         ("gpu_busy", "args: {gpu-memory-utilization: 0.92}", "args: {gpu-memory-utilization: 0.41}"),
         ("no_kv", "args: {gpu-memory-utilization: 0.1}", "args: {}"),
         ("oom_warmup", "args: {max-num-seqs: 1024}", "args: {max-num-seqs: 16}"),
+        ("cpu_busy", "args: {gpu-memory-utilization: 1.0}", "args: {}"),
+        ("cpu_busy", "args: {seed: 1}", "args: {seed: 1}"),  # the share was ours: another is reckoned at each start
+        (
+            "arch",
+            "args: {hf-overrides: {architectures: [NoSuchForCausalLM]}, seed: 1}",
+            "args: {seed: 1}",
+        ),
         ("no_compiler", "args: {enforce-eager: false}", "args: {enforce-eager: true}"),
     ],
 )
@@ -282,6 +291,7 @@ def test_what_a_start_failed_for_leaves_the_configuration(home: Path, row: str, 
         ("bad_flag", "args: {seed: 1}"),  # it stands elsewhere: in `command:`
         ("tool_parser_unknown", "args: {tool-call-parser: mine_alone}"),  # none is near
         ("no_kv", "args: {seed: 1}"),  # the share is not the user's
+        ("arch", "args: {hf-overrides: {max_position_embeddings: 8192}}"),
         ("oom_load", "args: {seed: 1}"),
         ("gated", "args: {seed: 1}"),
         ("trust_remote", "args: {seed: 1}"),
@@ -290,6 +300,21 @@ def test_what_a_start_failed_for_leaves_the_configuration(home: Path, row: str, 
 def test_a_start_that_failed_for_nothing_in_the_configuration_has_no_repair(home: Path, row: str, written: str) -> None:
     config = f"engines:\n  main:\n    model: some/model\n    {written}\n"
     assert started(home, config, "engine", sample(row)) is None
+
+
+def test_a_start_that_failed_is_tried_again_once_its_configuration_was_changed(home: Path) -> None:
+    file = home / "mine.yaml"
+    file.write_text(CONFIG)
+    given = replace(facts(home, config=file), paths=StackPaths("default"))
+    assert given.paths is not None
+    log = Path(given.paths.log("engine"))
+    log.parent.mkdir(parents=True)
+    log.write_text("it failed")
+    for seconds, commands in ((-60, ()), (60, (("up",),))):
+        at = log.stat().st_mtime + seconds
+        os.utime(file, (at, at))
+        change = repair.propose(given, finding("stack.unset gateway.host || start-again"))
+        assert (change.commands if change is not None else ()) == commands
 
 
 def test_a_window_too_small_for_an_agent_is_no_repair(home: Path) -> None:
