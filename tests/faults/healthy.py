@@ -11,7 +11,7 @@ from tests.faults.judge import Verdict
 if TYPE_CHECKING:
     from tests.faults.stage import Stage
 
-NAMES = ("files", "litellm", "direct", "two", "remote", "hosted", "url")
+NAMES = ("files", "litellm", "direct", "two", "remote", "hosted", "url", "hand")
 
 
 def look(stage: Stage, name: str) -> Verdict:

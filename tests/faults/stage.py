@@ -34,6 +34,7 @@ from tests.fakes import hosted, stack
 from tests.fakes.hub import COMMIT, Hub, Repo
 from tests.faults import checkpoints
 from tests.faults.case import Case
+from tests.faults.shared import Shared
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,13 +121,29 @@ class Stage:
         return self._on_shared("litellm", fault, root)
 
     def _on_shared(self, kind: str, fault: Fault, root: Path) -> Case:
+        shared = self._started(kind, lambda place: scripted(place, kind, []))
+        case = Case(root, shared.home, shared.config)
+        case.after.callback(self._heal, kind)
+        return self._beside(shared, fault, case)
+
+    def _started(self, kind: str, config: Callable[[Path], dict[str, Any]]) -> stack.Stack:
+        """The stack that is shared as `kind`, started where it does not run yet."""
         if kind not in self._shared:
-            place = Path(self._all.enter_context(tempfile.TemporaryDirectory(prefix="s", dir=self.root)))
-            self._shared[kind] = self._all.enter_context(
-                stack.up(place, scripted(place, kind, []), record=place / "record.jsonl")
-            )
-        shared: stack.Stack = self._shared[kind]
-        return self._beside(shared, fault, Case(root, shared.home, shared.config))
+            with contextlib.ExitStack() as ends:
+                place = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="s", dir=self.root)))
+                given = ends.enter_context(stack.up(place, config(place), record=place / "record.jsonl"))
+                self._shared[kind] = Shared(given, ends.pop_all())
+            self._all.callback(self._shared[kind].close)
+        shared: Shared = self._shared[kind]
+        return shared.stack
+
+    def _heal(self, kind: str) -> None:
+        """The next fault finds a well stack: this one, else one that is started anew."""
+        shared: Shared = self._shared[kind]
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            if shared.heal():
+                return
+        self._shared.pop(kind).close()
 
     def _beside(self, shared: stack.Stack, fault: Fault, case: Case) -> Case:
         case.env |= {name: value for name, value in shared.env().items() if not name.lower().startswith("no_proxy")}
@@ -252,12 +269,9 @@ class Stage:
     # --- real
 
     def _real(self, fault: Fault, root: Path) -> Case:
-        if "real" not in self._shared:
-            place = Path(self._all.enter_context(tempfile.TemporaryDirectory(prefix="r", dir=self.root)))
-            config = stack.real_config() | {"aliases": []}
-            self._shared["real"] = self._all.enter_context(stack.up(place, config))
-        shared: stack.Stack = self._shared["real"]
+        shared = self._started("real", lambda _: stack.real_config() | {"aliases": []})
         case = Case(root, shared.home, shared.config)
+        case.after.callback(self._heal, "real")
         case.env |= {name: value for name, value in shared.env().items() if not name.lower().startswith("no_proxy")}
         case.words |= {"url": shared.url, "key": shared.key, "engine": shared.engine_url}
         return case
@@ -300,8 +314,8 @@ def _gone_or_down(case: Case, root: Path, config: dict[str, Any]) -> Any:
     root.mkdir(parents=True, exist_ok=True)
     file = root / "given.yaml"
     file.write_text(yaml.safe_dump(config, sort_keys=False))
-    started = case.run("up", "-d", "--yes", "-c", str(file))
     try:
+        started = case.run("up", "-d", "--yes", "-c", str(file))
         assert started.returncode == 0, started.stderr
         yield stack._running(case.state, file, started.stderr, config, root / "record.jsonl")
     finally:
