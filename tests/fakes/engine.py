@@ -137,6 +137,8 @@ def _serve_pipe(title: str, asks: int, answers: int, onward: Tree | None, ignore
     signal.signal(signal.SIGTERM, signal.SIG_IGN if ignore_term else leave)
     with contextlib.suppress(OSError, AttributeError, ValueError):  # no /proc: the old name stays
         _rename(title)
+    with contextlib.suppress(BrokenPipeError):
+        os.write(answers, b".")  # from here on it reacts to signals as a child of its kind
     while True:
         asked = os.read(asks, 1)
         while asked == b"!":  # a deadlock: TERM is still obeyed
@@ -167,6 +169,7 @@ class Tree:
             _serve_pipe(title, ask_read, answer_write, onward, ignore_term)
         os.close(ask_read)
         os.close(answer_write)
+        os.read(self._answer, 1)
 
     def deadlock(self) -> None:
         """Let the child hang for ever, without being stopped."""
