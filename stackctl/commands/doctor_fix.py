@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _BAD = {Status.FAIL, Status.WARN}
 _ONE_AT_A_TIME = "configuration.unusable"  # a file is refused for its first error: the next one was there before
+_HIDES = {"configuration.unreadable"}  # of what cannot be read nothing more was known
 _OFTEN = 5  # repairs of one kind in a run
 
 
@@ -114,7 +115,7 @@ def _one(
         said = error.message if isinstance(error, StackError) else str(error)
         output.warn(f"it could not be done, and is undone: {said}")
         return Mended(finding.id, change.says, "undone", said)
-    worse = _worse(finding, before, look(), reveals=bool(change.fetches))
+    worse = _worse(finding, before, look(), reveals=bool(change.fetches) or finding.id in _HIDES)
     if worse:
         applied.undo()
         output.warn(f"it did not help, and is undone: {worse}")
@@ -149,7 +150,7 @@ def _command(words: Sequence[str], request: Request) -> None:
 def _worse(finding: Finding, before: Sequence[Ran], after: Sequence[Ran], *, reveals: bool) -> str:
     """Why the repair is not to be kept: its finding is still there, or an earlier part of the chain fails now.
 
-    One that `reveals` made a model whole: what is said of it then was true before.
+    One that `reveals` made something whole: what is said of it then was true before.
     """
     known = {(each.id, each.cause) for one in before for each in one.findings}
     now = [each for one in after for each in one.findings if each.status in _BAD]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
-from stackctl import yamltext
+from stackctl import yamlindent, yamltext
 from stackctl.repair.change import Change, Edit
 from stackctl.repair.context import keys, value
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from stackctl.repair.context import Here, Verb
 
 _LONG = 600
+_REFERENCE, _MASTER = "os.environ/", "LITELLM_MASTER_KEY"
+_GUESSABLE = 16  # characters of a master key that is none
+_INDEX = re.compile(r"\[(\d+)\]")
 _TIMES = (
     ("litellm_settings", "request_timeout"),
     ("router_settings", "timeout"),
@@ -83,6 +87,41 @@ def base(here: Here, name: str) -> Change | None:
     return row(here, name, "api_base", known.pop() + ("" if provider.startswith("anthropic/") else "/v1"))
 
 
+def reference(here: Here) -> Change | None:
+    """Keys that stand in the file, as references to variables that this shell has: one with the same value, or the
+    master key's own. The file is not to be shared with a key in it, and LiteLLM needs a variable that is set.
+    """
+    text = here.text(_file(here))
+    done = []
+    for path in here.finding.evidence:
+        place = keys(_INDEX.sub(r".\1", path))
+        name = _variable(here, place[-1], str(_at(yamltext.data(text), place)))
+        if name:
+            text = yamltext.put(text, place, f"{_REFERENCE}{name}")
+            done.append(f"{path}: {_REFERENCE}{name}")
+    return _edit(here, f"set {', '.join(done)}", text) if done else None
+
+
+def _variable(here: Here, key: str, said: str) -> str:
+    environ = here.facts.environ
+    same = sorted(name for name, each in environ.items() if each == said)
+    if not same and key == "master_key" and len(environ.get(_MASTER, "")) >= _GUESSABLE:
+        return _MASTER
+    return next((name for name in same if name == _MASTER), same[0] if same else "")
+
+
+def _at(data: Any, place: list[str]) -> Any:
+    for key in place:
+        data = data[int(key) if isinstance(data, list) else key]
+    return data
+
+
+def readable(here: Here) -> Change | None:
+    """A file that YAML cannot read for its indentation, put right."""
+    text = yamlindent.aligned(yamlindent.untabbed(here.text(_file(here))))
+    return _edit(here, "put its indentation right", text) if isinstance(yamltext.data(text), dict) else None
+
+
 def patience(here: Here) -> Change | None:
     """Every time limit that is shorter than the client's."""
     text = here.text(_file(here))
@@ -125,5 +164,7 @@ VERBS: dict[str, Verb] = {
     "litellm.row": row,
     "litellm.called": called,
     "litellm.base": base,
+    "litellm.reference": reference,
+    "litellm.readable": readable,
     "litellm.patience": patience,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from stackctl import yamltext
+from stackctl import yamlindent, yamltext
 from stackctl.repair.context import keys
 from stackctl.repair.stackfile import edit, file_of, free_port, put, rename, take, without_python
 
@@ -21,7 +21,9 @@ _ROUTE = re.compile(r"`routes\.(?P<route>\S+)` names the engine(?s:.*)\nuse `(?P
 _HOST = re.compile(r"`gateway\.host` is")
 _PYTHON = re.compile(r"the configured python of the (?P<kind>engine|gateway) is not a program")
 _NOT_UTF8 = re.compile(r":\d+: not UTF-8")
-_TAB = re.compile(r"found character '\\t'|cannot start any token")
+_INDENT = re.compile(
+    r"found character '\\t'|cannot start any token|expected <block end>|mapping values are not allowed"
+)
 _SET_BY_US = re.compile(r"`(?P<path>engines\.\S+\.args\.[a-z0-9-]+)` is set by stackctl")
 _BOTH = re.compile(r"`(?P<path>engines\.\S+)` has both max_model_len and (?P<key>args\.[a-z0-9-]+)")
 _AWAY = re.compile(r"`(?P<path>engines\.\S+)` has both `url` and `(?P<key>[^`]+)`")
@@ -40,10 +42,9 @@ def _utf8(here: Here, _: dict[str, str]) -> Change:
         return edit(here, "save it as UTF-8", stream.read().decode("latin-1"))
 
 
-def _untabbed(here: Here, _: dict[str, str]) -> Change:
-    lines = here.text(file_of(here.facts)).splitlines(keepends=True)
-    text = "".join(line[: len(line) - len(line.lstrip())].replace("\t", "    ") + line.lstrip(" \t") for line in lines)
-    return edit(here, "spaces in place of tabs", text)
+def _indented(here: Here, _: dict[str, str]) -> Change:
+    text = yamlindent.untabbed(here.text(file_of(here.facts)))
+    return edit(here, "put its indentation right", yamlindent.aligned(text))
 
 
 def _once(here: Here, _: dict[str, str]) -> Change:
@@ -81,7 +82,7 @@ _ANSWERS: tuple[tuple[re.Pattern[str], Callable[[Here, dict[str, str]], Change |
     (_HOST, lambda here, _: put(here, "gateway.host", "127.0.0.1")),
     (_PYTHON, lambda here, found: without_python(here, found["kind"])),
     (_NOT_UTF8, _utf8),
-    (_TAB, _untabbed),
+    (_INDENT, _indented),
     (_SET_BY_US, lambda here, found: take(here, found["path"])),
     (_BOTH, lambda here, found: take(here, f"{found['path']}.{found['key']}")),
     (_AWAY, _away),

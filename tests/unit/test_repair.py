@@ -110,6 +110,45 @@ def test_one_deployment_is_changed_by_its_name(home: Path) -> None:
     assert file.read_text() == HAND.replace("8001/v1", "8001")
 
 
+def with_key(home: Path, key: str) -> Path:
+    file = home / "litellm_config.yaml"
+    file.write_text(HAND + f"general_settings: {{master_key: {key}}}\n")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("environ", "name"),
+    [
+        ({"LITELLM_MASTER_KEY": "sk-0123456789abcdef0123"}, "LITELLM_MASTER_KEY"),
+        ({"LITELLM_MASTER_KEY": "sk-other", "MY_KEY": "sk-1234"}, "MY_KEY"),
+        ({"LITELLM_MASTER_KEY": "sk-short"}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_key_in_a_file_becomes_a_variable_that_this_shell_has(home: Path, environ: dict[str, str], name: str) -> None:
+    file = with_key(home, "sk-1234")
+    seen = Facts(environ, str(home), str(home), Flags(), True, hand_file=str(file))
+    found = Finding("some.thing", Status.WARN, "weak", ("general_settings.master_key",), fix="litellm.reference")
+    change = repair.propose(seen, found)
+    if not name:
+        assert change is None
+        return
+    assert change is not None
+    repair.apply(change, nothing)
+    assert file.read_text() == HAND + f"general_settings: {{master_key: os.environ/{name}}}\n"
+
+
+def test_a_key_of_a_deployment_becomes_a_variable_with_the_same_value(home: Path) -> None:
+    file = home / "litellm_config.yaml"
+    file.write_text(HAND.replace("8001/v1}", "8001/v1, api_key: sk-0123456789ab}"))
+    seen = Facts({"ENGINE_KEY": "sk-0123456789ab"}, str(home), str(home), Flags(), True, hand_file=str(file))
+    found = Finding("some.thing", Status.WARN, "x", ("model_list[1].litellm_params.api_key",), fix="litellm.reference")
+    change = repair.propose(seen, found)
+    assert change is not None
+    repair.apply(change, nothing)
+    assert file.read_text() == HAND.replace("8001/v1}", "8001/v1, api_key: os.environ/ENGINE_KEY}")
+
+
 def test_variables_leave_a_settings_file_and_the_rest_stays(home: Path) -> None:
     file = home / "settings.json"
     text = json.dumps({"env": {"ANTHROPIC_BASE_URL": "x", "DEBUG": "1"}, "theme": "dark"}, indent=4) + "\n"
