@@ -30,6 +30,7 @@ pytestmark = pytest.mark.e2e
 KEY = "sk-of-the-engine"
 MASTER = "sk-of-the-gateway"
 SERVED = "some/model"
+THINKS = "some/thinker"
 
 
 def deployments(engine: str) -> dict[str, dict[str, Any]]:
@@ -46,6 +47,8 @@ def deployments(engine: str) -> dict[str, dict[str, Any]]:
         "other-key": {**chat, "api_key": "sk-of-somebody-else"},
         "repeats": {**native, "num_retries": 2},
         "hasty": {**native, "timeout": 1, "stream_timeout": 1},
+        # LiteLLM keeps what it knows of a model by its name behind the provider: this one has a name of its own
+        "thinks": {"model": f"anthropic/{THINKS}", "api_base": engine},
     }
 
 
@@ -57,6 +60,7 @@ CAUSES = {
     "other-model": ["gateway.wrong-model"],
     "other-key": ["gateway.engine-key"],
     "repeats": ["gateway.retries"],
+    "thinks": ["gateway.thinking-budget"],
 }
 
 
@@ -66,7 +70,15 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     root = tmp_path_factory.mktemp("engine")
     port = stack.free_port()
     argv = [sys.executable, str(stack.ENGINE), "--port", str(port), "--model", SERVED, "--fake-competent"]
-    argv += ["--fake-control", "--enable-auto-tool-choice", "--tool-call-parser", "hermes"]
+    argv += [
+        "--fake-control",
+        "--enable-auto-tool-choice",
+        "--tool-call-parser",
+        "hermes",
+        "--served-model-name",
+        SERVED,
+        THINKS,
+    ]
     url = f"http://127.0.0.1:{port}"
     env = {**stack.base_env(root), "VLLM_API_KEY": KEY}
     with stack.running(argv, env=env, cwd=root, log=root / "log", health=f"{url}/health", deadline=60):
@@ -79,7 +91,7 @@ def gateway(engine: str, gateway_python: str, tmp_path_factory: pytest.TempPathF
     root = tmp_path_factory.mktemp("gateway")
     config = {
         "model_list": [
-            {"model_name": name, "litellm_params": each, "model_info": {"supports_reasoning": False}}
+            {"model_name": name, "litellm_params": each, "model_info": {"supports_reasoning": name == "thinks"}}
             for name, each in deployments(engine).items()
         ],
         "litellm_settings": {"drop_params": True, "num_retries": 0, "telemetry": False},

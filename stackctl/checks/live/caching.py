@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stackctl.checks.answers import finding
-from stackctl.checks.live import answering, metrics
+from stackctl.checks.live import answering, metrics, rendering
 from stackctl.model import Status
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def _missed(peer: Peer, counted: Peer, *, billing: bool) -> _Missed | None:
     if total < _LEAST or hits >= _ENOUGH * total:
         return None
     said = f"turn two has {total:.0f} tokens, {hits:.0f} of them came from the cache"
-    return _Missed(hits, total, (said, *differing(counted, turns)))
+    return _Missed(hits, total, (said, *rendering.differing(counted, turns)))
 
 
 def _prompt(reply: Reply, before: dict[str, float], after: dict[str, float]) -> float:
@@ -82,42 +81,3 @@ def _body(mark: str, turn: int, *, billing: bool) -> dict[str, Any]:
     if turn == 2:
         messages += [{"role": "assistant", "content": "one"}, {"role": "user", "content": "Say two."}]
     return {"system": system, "messages": messages}
-
-
-def differing(engine: Peer, turns: list[dict[str, Any]]) -> tuple[str, ...]:
-    """Where the two prompts part, as the engine renders them (`/v1/messages/render`); nothing where it cannot."""
-    rendered = []
-    for turn in turns:
-        body = {"model": engine.endpoint.model, "max_tokens": 1, **turn}
-        answer = engine.post("/v1/messages/render", body)
-        ids = _ids(answer.json()) if answer.ok else None
-        if ids is None:
-            return ()
-        rendered.append(ids)
-    one, two = rendered
-    same = next(
-        (at for at, pair in enumerate(zip(one, two, strict=False)) if pair[0] != pair[1]), min(len(one), len(two))
-    )
-    said = f"as the engine renders them, the prompts are the same for {same} of {len(one)} tokens"
-    if same >= len(one) * 0.9:
-        return (f"{said}: the difference is made before the engine, or its cache is off",)
-    return (f"{said}, and then differ: {_text(engine, one, same)!r} and {_text(engine, two, same)!r}",)
-
-
-def _text(engine: Peer, ids: list[int], at: int) -> str:
-    answer = engine.post("/detokenize", {"model": engine.endpoint.model, "tokens": ids[at : at + 12]})
-    data = answer.json() if answer.ok else None
-    return str(data.get("prompt", "")) if isinstance(data, dict) else json.dumps(ids[at : at + 12])
-
-
-def _ids(data: Any) -> list[int] | None:
-    """The token ids in a rendered request, wherever its version keeps them."""
-    if isinstance(data, list) and data:
-        data = data[0]
-    if not isinstance(data, dict):
-        return None
-    for name in ("token_ids", "prompt_token_ids"):
-        found = data.get(name)
-        if isinstance(found, list):
-            return found
-    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from stackctl.catalog import families, markup
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from stackctl.model import Finding
 
 PATIENCE = 12.0
+_BUDGET = re.compile(r"thinking_token_budget|thinking\.budget_tokens")
 # a red square of one pixel
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg=="
 
@@ -141,6 +143,7 @@ def _named(peer: Peer, engine: Peer | None, name: str, reply: Reply) -> Finding:
     if peer.where == "gateway" and engine is not None and name == "behaviour.tool-result":
         return finding("gateway.turns", Status.FAIL, shown, **words)
     if peer.where == "gateway" and engine is not None:
-        return finding("gateway.thinking", Status.FAIL, shown, **words)
+        made = _BUDGET.search(reply.raw + reply.said) is not None  # nobody asked for one, or the engine took it
+        return finding("gateway.thinking-budget" if made else "gateway.thinking", Status.FAIL, shown, **words)
     parser = tools.parser_words(peer)
     return finding(name, Status.FAIL, shown, **{**parser, **words})
