@@ -6,9 +6,10 @@ import contextlib
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from stackctl.errors import StackError
 from stackctl.hub import download, failures, transfer
 from stackctl.hub.cache import wanted
 from stackctl.toolchain.atomic import locked
@@ -16,8 +17,9 @@ from stackctl.toolchain.atomic import locked
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-_SNAPSHOT = re.compile(r"^(?P<repo>.+/models--(?P<id>[^/]+))/snapshots/(?P<commit>[0-9a-f]{40})$")
-_READ = 256 * 1024 * 1024  # bytes; of larger files only the length is compared, unless they are under suspicion
+    from stackctl.hub.origin import Origin
+
+_UNKNOWN = {401, 404}  # the hub's word for what is not there, or not for us
 # What a model is loaded from; of the rest (pictures, descriptions) nothing is missed where no listing was kept.
 _LOADED = (".json", ".safetensors", ".jinja", ".txt", ".model", ".tiktoken", ".py")
 
@@ -29,20 +31,6 @@ class File:
     name: str
     size: int
     digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a checkpoint in `directory` came from. `blobs` holds the contents in the hub's cache; None elsewhere."""
-
-    model: str
-    commit: str
-    directory: str
-    blobs: str | None
-
-    def path(self, name: str) -> str:
-        """A file of it."""
-        return os.path.join(self.directory, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,20 +50,12 @@ class Again:
         return [path for each in self.files for path in _in_the_way(self.origin, each)]
 
 
-def origin(directory: str) -> Origin | None:
-    """Where a checkpoint came from, by the layout of the hub's cache; None for any other directory."""
-    found = _SNAPSHOT.match(os.path.abspath(directory))
-    if found is None:
-        return None
-    model = "/".join(found["id"].split("--"))
-    return Origin(model, found["commit"], os.path.abspath(directory), os.path.join(found["repo"], "blobs"))
-
-
 def kept_listing(place: Origin) -> tuple[File, ...] | None:
     """The files of the revision by the listing that the hub's library kept; None without one."""
-    repo = os.path.dirname(os.path.dirname(place.directory))
+    if place.listing is None:
+        return None
     try:
-        with open(os.path.join(repo, "trees", f"{place.commit}.json"), encoding="utf-8") as stream:
+        with open(place.listing, encoding="utf-8") as stream:
             rows = json.load(stream)["files"]
         return _safe(
             File(name, int(row.get("lfs_size") or row["size"]), str(row.get("lfs_sha256") or row["blob_id"]))
@@ -85,21 +65,21 @@ def kept_listing(place: Origin) -> tuple[File, ...] | None:
         return None
 
 
-def damaged(place: Origin, suspects: Iterable[str] = ()) -> Again | None:
-    """What of a checkpoint is not as the hub has it; None when all is. `suspects` are names that a check complains of.
+def damaged(place: Origin, said: str) -> Again | None:
+    """What of a checkpoint is missing, cut short, or complained of and not as the hub has it; None when nothing is.
 
-    Reads files, and asks the hub for its listing where none was kept. Raises StackError.
+    `said` is the complaint: the paths of files, or lines that begin with their names. What is well is left as it is, also
+    where its owner has changed it. Asks the hub for its listing where none was kept. Raises StackError.
     """
     kept = kept_listing(place)
-    files = _ask(place) if kept is None else kept
-    named = set(suspects)
+    place, files = _ask(place) if kept is None else (place, kept)
     needed = set(wanted([each.name for each in files]))
     bad = [
         each
         for each in files
         if each.name in needed
         and (os.path.lexists(place.path(each.name)) or kept is not None or _is_loaded(each.name))
-        and not _is_right(place.path(each.name), each, look=each.name in named)
+        and _is_bad(place, each, said)
     ]
     return Again(place, tuple(bad)) if bad else None
 
@@ -161,18 +141,26 @@ def _one(
         made.append(link)
 
 
-def _ask(place: Origin) -> tuple[File, ...]:
+def _ask(place: Origin) -> tuple[Origin, tuple[File, ...]]:
+    """The hub's listing, and whose it is: a commit is of one repository (and of its copies)."""
     from huggingface_hub import HfApi
 
-    try:
-        info = HfApi(endpoint=download.endpoint()).model_info(
-            place.model, revision=place.commit, files_metadata=True, timeout=download.LOOKUP
+    api = HfApi(endpoint=download.endpoint())
+    for model in place.models:
+        try:
+            info = api.model_info(model, revision=place.commit, files_metadata=True, timeout=download.LOOKUP)
+        except Exception as error:
+            if getattr(getattr(error, "response", None), "status_code", 0) in _UNKNOWN and len(place.models) > 1:
+                continue
+            raise failures.explain(error, model, place.commit, download.endpoint()) from error
+        files = _safe(
+            File(each.rfilename, each.size or 0, each.lfs.sha256 if each.lfs is not None else each.blob_id or "")
+            for each in info.siblings or []
         )
-    except Exception as error:
-        raise failures.explain(error, place.model, place.commit, download.endpoint()) from error
-    return _safe(
-        File(each.rfilename, each.size or 0, each.lfs.sha256 if each.lfs is not None else each.blob_id or "")
-        for each in info.siblings or []
+        return replace(place, models=(model,)), files
+    raise StackError(
+        f"{download.endpoint()} has nothing at revision {place.commit} that {place.directory} could be a copy of"
+        f" (asked for {', '.join(place.models)})"
     )
 
 
@@ -192,12 +180,20 @@ def _is_loaded(name: str) -> bool:
     return "/" not in name and name.endswith(_LOADED) and not name.startswith((".", "consolidated"))
 
 
-def _is_right(path: str, file: File, *, look: bool) -> bool:
-    """Whether a file is as the hub has it: by its length, and by its hash where it is small or under suspicion."""
+def _is_bad(place: Origin, file: File, said: str) -> bool:
+    path = place.path(file.name)
+    if not os.path.isfile(path):
+        return True
+    suspect = path in said or any(line.startswith(f"{file.name}: ") for line in said.splitlines())
+    if not suspect:
+        return file.name.endswith(".safetensors") and os.path.getsize(path) != file.size
+    return not _is_right(path, file)
+
+
+def _is_right(path: str, file: File) -> bool:
+    """Whether a file is as the hub has it."""
     try:
-        if not os.path.isfile(path) or os.stat(path).st_size != file.size:
-            return False
-        return not (look or file.size <= _READ) or transfer.digest_of(path, file.digest) == file.digest
+        return os.stat(path).st_size == file.size and transfer.digest_of(path, file.digest) == file.digest
     except OSError:
         return False
 
@@ -214,6 +210,6 @@ def _in_the_way(place: Origin, file: File) -> list[str]:
         and os.path.abspath(os.path.join(os.path.dirname(path), os.readlink(path))) == blob
     ):
         found = []  # it points where the content will be
-    if os.path.lexists(blob) and not _is_right(blob, file, look=True):
+    if os.path.lexists(blob) and not _is_right(blob, file):
         found.append(blob)
     return found

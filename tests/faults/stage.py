@@ -1,7 +1,7 @@
 """Healthy stacks to be broken. Those that run are started once for all faults that leave them whole.
 
 files        a configuration and a model on disk; nothing runs
-hub          the same with a model of the hub (a stand-in) in its cache
+hub          the same with a model of the hub (a stand-in) in its cache, or in a directory (`given.copy`: download, git)
 direct       the scripted engine as its own gateway; litellm: behind real LiteLLM; both shared
 own-direct, own-litellm   the same, for one fault alone
 two, hosted  two engines behind one gateway, with routes; and a provider (a stand-in) behind it as well
@@ -99,6 +99,10 @@ class Stage:
         name = fault.given.get("name", "acme/tiny")
         repo = case.home / ".cache" / "huggingface" / "hub" / f"models--{name.replace('/', '--')}"
         case.words |= {"model": str(repo / "snapshots" / COMMIT)}
+        if "copy" in fault.given:
+            name = case.words["model"] = str(
+                _copied(name, root / "models", self._shared["hub"].url, fault.given["copy"])
+            )
         assert case.config is not None
         config = yaml.safe_load(case.config.read_text())
         config["engines"]["main"]["model"] = name
@@ -294,6 +298,23 @@ def _not_up(case: Case, config: dict[str, Any]) -> Case:
     assert case.run(*up).returncode != 0, "it came up"
     case.proof = lambda: case.run(*up).returncode == 0
     return case
+
+
+def _copied(name: str, root: Path, url: str, how: str) -> Path:
+    """A model of the hub in a directory, as `hf download --local-dir` or `git clone` leaves it."""
+    from huggingface_hub import HfApi
+
+    place = Path(HfApi(endpoint=url, token=False).snapshot_download(name, local_dir=root / name))
+    if how == "git":
+        shutil.rmtree(place / ".cache")
+        git = place / ".git"
+        (git / "refs" / "heads").mkdir(parents=True)
+        (git / "config").write_text(
+            f'[remote "origin"]\n\turl = {url}/{name}\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n'
+        )
+        (git / "HEAD").write_text("ref: refs/heads/main\n")
+        (git / "refs" / "heads" / "main").write_text(f"{COMMIT}\n")
+    return place
 
 
 def scripted(root: Path, kind: str, faults: list[str]) -> dict[str, Any]:

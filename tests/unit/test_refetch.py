@@ -14,7 +14,7 @@ from stackctl import fetch, repair
 from stackctl.checks import facts, modelfiles, modelkind, runner
 from stackctl.config import Flags
 from stackctl.errors import StackError
-from stackctl.hub import again, transfer
+from stackctl.hub import again, origin, transfer
 from stackctl.model import Status
 from tests.fakes.hub import COMMIT, Hub, Repo
 from tests.faults import checkpoints
@@ -186,11 +186,75 @@ def test_a_model_in_a_plain_directory_is_its_owners(hub: Hub) -> None:
     assert repair.propose(seen, finding) is None
 
 
+@pytest.fixture
+def downloaded(hub: Hub, tmp_path: Path) -> Path:
+    """The model in a directory, as `hf download --local-dir` leaves it; whose it is only its name says."""
+    from huggingface_hub import HfApi
+
+    place = tmp_path / "models" / "acme--tiny"
+    HfApi(endpoint=hub.url, token=False).snapshot_download(NAME, local_dir=place)
+    hub.requests.clear()
+    return place
+
+
+def test_a_directory_that_a_download_filled_is_repaired_where_the_hub_knows_its_commit(
+    hub: Hub, downloaded: Path
+) -> None:
+    whole = (downloaded / "config.json").read_text()
+    (downloaded / "config.json").write_text(whole[:50])
+    (downloaded / "tokenizer.json").write_text("{}")  # its owner's: nobody complains of it
+    seen, (finding,) = look(str(downloaded))
+    change = repair.propose(seen, finding)
+    assert change is not None
+    assert [path for path in (each.path for each in hub.requests) if "acme/tiny" in path] == [
+        f"/api/models/{NAME}/revision/{COMMIT}"
+    ]
+    repair.apply(change, nothing).keep()
+    assert (downloaded / "config.json").read_text() == whole
+    assert (downloaded / "config.json.broken").read_text() == whole[:50]
+    assert (downloaded / "tokenizer.json").read_text() == "{}"
+    assert asked(hub) == [f"/{NAME}/resolve/{COMMIT}/config.json"]
+
+
+def test_a_directory_that_the_hub_does_not_know_is_left(hub: Hub, downloaded: Path) -> None:
+    other = downloaded.rename(downloaded.with_name("my_own"))
+    (other / "config.json").write_text("{")
+    seen, (finding,) = look(str(other))
+    with pytest.raises(repair.ImpossibleError, match=r"asked for models/my_own, my/own"):
+        repair.propose(seen, finding)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_clone_without_its_large_files_gets_them(hub: Hub, packed: bool) -> None:
+    place = Path("made")
+    whole = (place / SHARD).read_bytes()
+    (place / SHARD).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 2097152\n")
+    git = place / ".git"
+    git.mkdir()
+    (git / "config").write_text(f'[remote "origin"]\n\turl = {hub.url}/{NAME}\n')
+    (git / "HEAD").write_text("ref: refs/heads/main\n" if packed else f"{COMMIT}\n")
+    (git / "packed-refs").write_text(f"# pack-refs\n{COMMIT} refs/heads/main\n")
+    seen, (finding,) = look(str(place.resolve()))
+    change = repair.propose(seen, finding)
+    assert change is not None
+    repair.apply(change, nothing).keep()
+    assert (place / SHARD).read_bytes() == whole
+    assert asked(hub) == [f"/{NAME}/resolve/{COMMIT}/{SHARD}"]
+
+
+def test_a_clone_of_another_host_is_not_the_hubs(hub: Hub) -> None:
+    git = Path("made") / ".git"
+    git.mkdir()
+    (git / "config").write_text(f'[remote "origin"]\n\turl = https://git.example/{NAME}\n')
+    (git / "HEAD").write_text(f"{COMMIT}\n")
+    assert origin.of("made", hub.url) is None
+
+
 def test_a_listing_cannot_name_files_elsewhere(hub: Hub) -> None:
     file = snapshot().parents[1] / "trees" / f"{COMMIT}.json"
     listing = json.loads(file.read_text())
     listing["files"] = {f"../../{name}": row for name, row in listing["files"].items()}
     file.write_text(json.dumps(listing))
-    place = again.origin(str(snapshot()))
+    place = origin.of(str(snapshot()), hub.url)
     assert place is not None
-    assert again.damaged(place) is None
+    assert again.damaged(place, "") is None
