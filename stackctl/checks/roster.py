@@ -13,6 +13,7 @@ from stackctl.checks import (
     engineflags,
     handlimits,
     handmade,
+    handrunning,
     live,
     logs,
     machine,
@@ -32,7 +33,7 @@ def checks(facts: Facts) -> tuple[Check, ...]:
     """The checks for what was found; live ones only where requests may be sent."""
     found = [*machine.CHECKS, *tools.CHECKS]
     if facts.hand_file is not None:
-        found += [*handmade.CHECKS, *handlimits.CHECKS]
+        found += [*handmade.CHECKS, *handlimits.CHECKS, *handrunning.CHECKS]
     if facts.own:
         found += [
             *modelfiles.CHECKS,
@@ -73,6 +74,8 @@ def _after_their_processes(facts: Facts) -> list[Check]:
     Beside a dead engine the others are asked all the same.
     """
     found = list(live.checks(facts))
+    if facts.hand_file is not None:  # what a gateway does that has not read the file yet says nothing of the file
+        return [_needs(each, handrunning.NAME) if _where(each) == "gateway" else each for each in found]
     if not facts.running:
         return found
     engines = facts.prepared.plan.engines if facts.prepared is not None else ()
@@ -81,5 +84,14 @@ def _after_their_processes(facts: Facts) -> list[Check]:
 
 
 def _after_its_process(check: Check) -> Check:
-    where = check.id.partition("@")[2].partition(":")[0]
-    return dataclasses.replace(check, needs=(*check.needs, f"{where}.process")) if where else check
+    where = _where(check)
+    return _needs(check, f"{where}.process") if where else check
+
+
+def _where(check: Check) -> str:
+    """`engine` or `gateway` of a live check of one of them."""
+    return check.id.partition("@")[2].partition(":")[0]
+
+
+def _needs(check: Check, other: str) -> Check:
+    return dataclasses.replace(check, needs=(*check.needs, other))

@@ -27,13 +27,14 @@ if TYPE_CHECKING:
 _BAD = {Status.FAIL, Status.WARN}
 _ONE_AT_A_TIME = "configuration.unusable"  # a file is refused for its first error: the next one was there before
 _HIDES = {"configuration.unreadable"}  # of what cannot be read nothing more was known
+_NOT_READ = "gateway.file-newer"  # what stackctl did not start is not its to restart
 _OFTEN = 5  # repairs of one kind in a run
 
 
 @dataclass(frozen=True, slots=True)
 class Mended:
-    """One repair: the finding it was for, what it did, and how it ended: `repaired`, `undone`, `refused`, `shown` or
-    `impossible` (what it needs is not to be had now).
+    """One repair: the finding it was for, what it did, and how it ended: `repaired`, `undone`, `refused`, `shown`,
+    `impossible` (what it needs is not to be had now) or `pending` (corrected, and a server of the user's must read it).
     """
 
     finding: str
@@ -115,7 +116,8 @@ def _one(
         said = error.message if isinstance(error, StackError) else str(error)
         output.warn(f"it could not be done, and is undone: {said}")
         return Mended(finding.id, change.says, "undone", said)
-    worse = _worse(finding, before, look(), reveals=bool(change.fetches) or finding.id in _HIDES)
+    after = look()
+    worse = _worse(finding, before, after, reveals=bool(change.fetches) or finding.id in _HIDES)
     if worse:
         applied.undo()
         output.warn(f"it did not help, and is undone: {worse}")
@@ -123,6 +125,11 @@ def _one(
     applied.keep()
     for path, copy in applied.backups:
         output.note(f"    {path} was yours: its old text is in {copy}")
+    if any(each.id == _NOT_READ for one in after for each in one.findings):
+        output.note(
+            "    the file is corrected, and nothing in it is refused any more; LiteLLM reads it at its next start"
+        )
+        return Mended(finding.id, change.says, "pending", "LiteLLM must be started again")
     output.note("    repaired, and checked again")
     return Mended(finding.id, change.says, "repaired")
 

@@ -6,7 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from stackctl import yamlindent, yamltext
+from stackctl import addresses, yamlindent, yamltext
 from stackctl.repair.change import Change, Edit
 from stackctl.repair.context import keys, value
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from stackctl.repair.context import Here, Verb
 
 _LONG = 600
+_HERE = ("127.0.0.1", "localhost", "::1")
 _REFERENCE, _MASTER = "os.environ/", "LITELLM_MASTER_KEY"
 _GUESSABLE = 16  # characters of a master key that is none
 _INDEX = re.compile(r"\[(\d+)\]")
@@ -122,6 +123,40 @@ def readable(here: Here) -> Change | None:
     return _edit(here, "put its indentation right", text) if isinstance(yamltext.data(text), dict) else None
 
 
+def address(here: Here, name: str) -> Change | None:
+    """`litellm.address NAME`: deployments where nobody answers go to the one other address that the file has."""
+    text = here.text(_file(here))
+    found = yamltext.data(text)["model_list"]
+    bases = [_root(str(each["litellm_params"].get("api_base", ""))) for each in found]
+    dead = next(base for each, base in zip(found, bases, strict=True) if each.get("model_name") == name)
+    others = {each for each in bases if each and each != dead}
+    new = others.pop() if len(others) == 1 else ""
+    if addresses.parts(new).hostname not in {*_HERE, addresses.parts(dead).hostname or ""}:
+        return None  # no prompt goes to another machine for a repair
+    for number, (each, old) in enumerate(zip(found, bases, strict=True)):
+        if old == dead:
+            end = "/v1" if str(each["litellm_params"]["api_base"]).rstrip("/").endswith("/v1") else ""
+            text = yamltext.put(text, ["model_list", str(number), "litellm_params", "api_base"], new + end)
+    return _edit(here, f"{name}: ask {new}", text)
+
+
+def served(here: Here, model: str, names: str) -> Change | None:
+    """`litellm.served MODEL NAME`: the engine's own name in place of one that it does not serve; none where it has several."""
+    one = re.fullmatch(r"`([^`]+)`", names)
+    text = here.text(_file(here))
+    if one is None:
+        return None
+    for number, each in enumerate(yamltext.data(text)["model_list"]):
+        provider, slash, old = str(each["litellm_params"]["model"]).partition("/")
+        if slash and old == model:
+            text = yamltext.put(text, ["model_list", str(number), "litellm_params", "model"], f"{provider}/{one[1]}")
+    return _edit(here, f"ask for {one[1]} in place of {model}", text)
+
+
+def _root(base: str) -> str:
+    return base.rstrip("/").removesuffix("/v1")
+
+
 def patience(here: Here) -> Change | None:
     """Every time limit that is shorter than the client's."""
     text = here.text(_file(here))
@@ -166,5 +201,7 @@ VERBS: dict[str, Verb] = {
     "litellm.base": base,
     "litellm.reference": reference,
     "litellm.readable": readable,
+    "litellm.address": address,
+    "litellm.served": served,
     "litellm.patience": patience,
 }

@@ -27,7 +27,8 @@ LIMIT = 180.0  # seconds for one command of the product
 class Case:
     """`root` holds the home, the working directory and (unless shared) the state; `words` fill texts.
 
-    `proof` is what must be true after a repair beside what doctor says.
+    `proof` is what must be true after a repair beside what doctor says; `again` starts the user's own server anew, which
+    doctor may not.
     """
 
     root: Path
@@ -40,6 +41,7 @@ class Case:
     prefix: list[str] = field(default_factory=list)
     path: str = ""
     proof: Callable[[], bool] = lambda: True
+    again: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
         self.after.callback(shutil.rmtree, self.root, ignore_errors=True)

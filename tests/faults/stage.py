@@ -113,7 +113,7 @@ class Stage:
         case = Case(root, root / "state")
         case.words |= {"engine": f"http://127.0.0.1:{stack.free_port()}"}
         case.env |= {"LITELLM_MASTER_KEY": MASTER}
-        _hand(case, fault, key=None)
+        _hand(case, fault, runs=False)
         return case
 
     # --- the scripted engine as a stack
@@ -240,9 +240,9 @@ class Stage:
         case = Case(root, root / "state")
         port = stack.free_port()
         url = f"http://127.0.0.1:{port}"
-        case.words |= {"engine": self._engine(keyless=True), "url": url}
+        case.words |= {"engine": self._engine(keyless=True), "keyed": self._engine(), "url": url}
         case.env |= {"LITELLM_MASTER_KEY": MASTER, "ENGINE_KEY": ENGINE_KEY}
-        file = _hand(case, fault, key="os.environ/ENGINE_KEY")
+        file = _hand(case, fault, runs=True)
         case.args += ["--url", url]
         python = toolchain.locate(ServiceKind.GATEWAY, configured_python=None, accelerator="cpu").python
         argv = [
@@ -256,16 +256,17 @@ class Stage:
         ]
         own = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION", "NO_PROXY": "*"}
         env = {**stack.base_env(root / "run"), **own, "ANTHROPIC_AUTH_TOKEN": "none", **case.env}
-        case.after.enter_context(
-            stack.running(
-                argv,
-                env=env,
-                cwd=root / "run",
-                log=root / "litellm.log",
-                health=f"{url}/health/liveliness",
-                deadline=150,
+        runs = case.after.enter_context(contextlib.ExitStack())
+
+        def start() -> None:
+            runs.close()
+            health = f"{url}/health/liveliness"
+            runs.enter_context(
+                stack.running(argv, env=env, cwd=root / "run", log=root / "litellm.log", health=health, deadline=150)
             )
-        )
+
+        start()
+        case.again = start
         set_faults(case.words["engine"], fault.engine)
         case.after.callback(set_faults, case.words["engine"], [])
         return case
@@ -356,18 +357,19 @@ def _configure(case: Case, fault: Fault, config: dict[str, Any]) -> None:
     case.config.write_text(text)
 
 
-def _hand(case: Case, fault: Fault, key: str | None) -> Path:
-    """A litellm_config.yaml as a careful person writes it, and what the fault changes in it."""
+def _hand(case: Case, fault: Fault, *, runs: bool) -> Path:
+    """A litellm_config.yaml as a careful person writes it, and what the fault changes in it.
+
+    In one that `runs`, no name is asked for by way of `hosted_vllm/`, where tokens are guessed.
+    """
     engine = case.words["engine"]
     chat: dict[str, Any] = {"model": f"hosted_vllm/{MODEL}", "api_base": f"{engine}/v1"}
     native: dict[str, Any] = {"model": f"anthropic/{MODEL}", "api_base": engine, "additional_drop_params": ["thinking"]}
-    if key is not None:
-        chat["api_key"] = key
     info = {"mode": "chat", "max_input_tokens": stack.WINDOW, "max_output_tokens": 8192}
     config: dict[str, Any] = {
         "model_list": [
             {"model_name": "claude-local", "litellm_params": native, "model_info": info},
-            {"model_name": MODEL, "litellm_params": chat, "model_info": info},
+            {"model_name": MODEL, "litellm_params": native if runs else chat, "model_info": info},
         ],
         "litellm_settings": {"drop_params": True, "modify_params": True, "request_timeout": 600, "num_retries": 0},
         "router_settings": {"disable_cooldowns": True, "num_retries": 0},
@@ -381,7 +383,8 @@ def _hand(case: Case, fault: Fault, key: str | None) -> Path:
             at = at[int(each) if isinstance(at, list) else each]
         del at[last]
     file = case.project / "litellm_config.yaml"
-    file.write_text(case.fill(fault.raw) or yaml.safe_dump(config, sort_keys=False))
+    plain = json.loads(json.dumps(config))  # nothing shared: no anchors
+    file.write_text(case.fill(fault.raw) or yaml.safe_dump(plain, sort_keys=False))
     case.args += ["-c", str(file)]
     return file
 

@@ -378,3 +378,25 @@ def test_what_a_log_says_is_no_repair_of_its_own(home: Path) -> None:
     config = "engines: {main: {model: some/model, args: {seed: 1}}}\n"
     made = started(home, config, "engine", log)
     assert made == ("engines: {main: {model: some/model, args: {}}}\n", "restart")
+
+
+def test_a_deployment_where_nobody_answers_goes_to_the_other_address_of_the_file(home: Path) -> None:
+    file = home / "litellm_config.yaml"
+    file.write_text(HAND)
+    change = repair.propose(facts(home, hand=file), finding("litellm.address other"))
+    assert change is not None
+    assert change.edits[0].text == HAND.replace("8001", "8000")
+    file.write_text(
+        HAND + "  - {model_name: third, litellm_params: {model: openai/third, api_base: http://127.0.0.1:8002}}\n"
+    )
+    assert repair.propose(facts(home, hand=file), finding("litellm.address other")) is None
+
+
+def test_a_model_that_an_engine_does_not_serve_gets_the_only_name_that_it_has(home: Path) -> None:
+    file = home / "litellm_config.yaml"
+    file.write_text(HAND)
+    change = repair.propose(facts(home, hand=file), finding("litellm.served qwen3 '`Qwen/Qwen3-8B`'"))
+    assert change is not None
+    assert change.edits[0].text == HAND.replace("openai/qwen3", "openai/Qwen/Qwen3-8B")
+    for names in ("none", "'`a`, `b`'"):
+        assert repair.propose(facts(home, hand=file), finding(f"litellm.served qwen3 {names}")) is None

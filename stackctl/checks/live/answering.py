@@ -165,7 +165,7 @@ def no_such_path(reply: Reply) -> bool:
 
 def words(peer: Peer) -> dict[str, Any]:
     """What every text may name."""
-    return {"url": peer.endpoint.url, "end": peer.name}
+    return {"url": peer.endpoint.url, "end": peer.name, "name": peer.endpoint.name}
 
 
 def named(peer: Peer) -> str:
