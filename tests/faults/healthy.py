@@ -14,9 +14,14 @@ if TYPE_CHECKING:
 NAMES = ("files", "litellm", "direct", "two", "remote", "hosted", "url", "hand")
 
 
+def mark(name: str) -> str:
+    """What the verdict on a healthy stack goes by."""
+    return f"healthy-{name}"
+
+
 def look(stage: Stage, name: str) -> Verdict:
     """What doctor has against the healthy stack `name`: every failure and warning is `extra`."""
-    fault = Fault(id=f"healthy-{name}", breaks="nothing", kind="live", stack=name, expect=[], hop="")
+    fault = Fault(id=mark(name), breaks="nothing", kind="live", stack=name, expect=[], hop="")
     verdict = Verdict(id=fault.id, kind="healthy")
     began = time.monotonic()
     try:

@@ -17,7 +17,7 @@ import psutil
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_ENDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+ENDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 class LateError(RuntimeError):
@@ -25,10 +25,10 @@ class LateError(RuntimeError):
 
 
 @contextlib.contextmanager
-def scratch(build: Path) -> Iterator[Path]:
-    """A new directory, for the only run in this checkout. What an earlier one left that was killed is ended first."""
+def scratch(build: Path, lane: str) -> Iterator[Path]:
+    """A new directory, for the only run of a lane in this checkout. What an earlier one left that was killed is ended first."""
     build.mkdir(exist_ok=True)
-    with (build / "faults.lock").open("a+") as held:
+    with (build / f"faults-{lane}.lock").open("a+") as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -38,7 +38,7 @@ def scratch(build: Path) -> Iterator[Path]:
             _end(Path(earlier))
         place = Path(tempfile.mkdtemp(prefix="faults")).resolve()
         _note(held, str(place))
-        for each in _ENDS:
+        for each in ENDS:
             signal.signal(each, _ended)
         try:
             yield place
@@ -56,7 +56,7 @@ def _note(held: Any, text: str) -> None:
 
 def _ended(number: int, _: object) -> None:
     """A signal ends the run in order; a second one does not cut the tidying short."""
-    for each in _ENDS:
+    for each in ENDS:
         signal.signal(each, signal.SIG_IGN)
     sys.exit(128 + number)
 
