@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from tests.fakes import stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from stackctl.checks.facts import Facts
     from stackctl.model import Finding
@@ -95,8 +97,8 @@ def make(url: str, *faults: str) -> None:
     assert stack.ask(f"{url}/fake/faults", {"faults": list(faults)}).status == 200
 
 
-def look(url: str) -> Facts:
-    return gathered.gather(Flags(), url=url, key=KEY, environ={"PATH": "/usr/bin:/bin"}, static=False)
+def look(url: str, **more: str) -> Facts:
+    return gathered.gather(Flags(), url=url, key=KEY, environ={"PATH": "/usr/bin:/bin", **more}, static=False)
 
 
 def found(url: str) -> list[Finding]:
@@ -144,3 +146,29 @@ def test_a_frozen_engine_is_named_although_its_health_is_fine(engine: tuple[str,
 
 def test_an_engine_that_is_not_there_is_refused() -> None:
     assert bad(found(f"http://127.0.0.1:{stack.free_port()}")) == ["gateway.refused"]
+
+
+def test_a_name_that_the_shell_or_a_settings_file_asks_for_is_asked_of_the_end_that_it_points_at(
+    url: str, tmp_path: Path
+) -> None:
+    def said(**more: str) -> list[Finding]:
+        facts = look(url, HOME=str(tmp_path), **more)
+        checks = [each for each in live.checks(facts) if each.id.startswith("tiers@")]
+        return list(runner.run(checks, facts, budget=60))
+
+    shell = {
+        "ANTHROPIC_BASE_URL": url,
+        "ANTHROPIC_MODEL": "some/model",
+        "ANTHROPIC_DEFAULT_HAIKU_MODEL": "claude-haiku-4-5",
+    }
+    (tier,) = said(**shell)
+    assert tier.id == "engine.tier"
+    assert "ANTHROPIC_DEFAULT_HAIKU_MODEL makes Claude Code ask for" in tier.cause
+    assert [each.status for each in said(**{**shell, "ANTHROPIC_DEFAULT_HAIKU_MODEL": "some/model[1m]"})] == [Status.OK]
+    assert said(**{**shell, "ANTHROPIC_BASE_URL": "http://127.0.0.1:1"}) == []
+
+    settings = tmp_path / ".claude" / "settings.json"
+    settings.parent.mkdir()
+    settings.write_text(json.dumps({"env": {"ANTHROPIC_BASE_URL": url, "CLAUDE_CODE_SUBAGENT_MODEL": "gone"}}))
+    (tier,) = said()
+    assert "`gone`, which CLAUDE_CODE_SUBAGENT_MODEL makes Claude Code ask for" in tier.cause

@@ -6,16 +6,22 @@ import json
 import os
 import signal
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from stackctl.checks import facts, live, runner
+from stackctl.config import Flags
+from stackctl.model import Status
 from tests.fakes import claude, hosted, offline, routes, sse, stack
 from tests.fakes.routes import BEHIND, KEY, SAYS, SMALL, Routed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from stackctl.model import Finding
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("gateway_python")]
 
@@ -94,6 +100,36 @@ def test_tokens_are_counted_exactly_on_every_route(running: Routed, name: str, m
     asked = {"model": served, "messages": SAID, **more}
     own = stack.ask(f"{running.urls[engine]}/v1/messages/count_tokens", asked, key=running.key(engine))
     assert counted.json["input_tokens"] == own.json["input_tokens"] > 0
+
+
+def test_doctor_asks_for_every_name_that_is_exported_but_those_that_cost(
+    running: Routed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STACKCTL_HOME", str(running.chain.home))
+    environ = {**stack.environment(running.chain.home), "PROVIDER_KEY": KEY}
+    seen = facts.gather(Flags(config=str(running.chain.config)), environ=environ, static=False)
+    paid = len(running.provider.asked)
+    asked = len(stack.read_record(running.records["small"]))
+
+    def said(looked: facts.Facts) -> list[Finding]:
+        checks = [each for each in live.checks(looked) if each.id.startswith("tiers@")]
+        return list(runner.run(checks, looked, budget=60))
+
+    (fine,) = said(seen)
+    assert (fine.id, fine.status) == ("tiers@gateway:default", Status.OK)
+    assert len(stack.read_record(running.records["small"])) > asked  # haiku and subagent
+    assert len(running.provider.asked) == paid
+
+    assert seen.state is not None
+    assert seen.state.client is not None
+    routes_ = tuple(replace(each, model=f"{each.model}-gone") for each in seen.state.client.routes)
+    state = replace(seen.state, client=replace(seen.state.client, routes=routes_))
+    lost = said(replace(seen, state=state, began=time.monotonic()))
+    assert {each.id for each in lost} == {"gateway.tier-lost"}
+    causes = " ".join(each.cause for each in lost)
+    for name in ("haiku", "subagent"):
+        assert f"`claude-local-{name}-gone`, which `stackctl env` makes Claude Code ask for" in causes
+    assert "claude-local-opus-gone" not in causes
 
 
 def test_clients_are_told_of_every_route(running: Routed) -> None:

@@ -19,6 +19,7 @@ from stackctl.checks.live import (
     network,
     retries,
     streams,
+    tiers,
     tools,
     turns,
     wording,
@@ -28,7 +29,7 @@ from stackctl.checks.live.quiet import Quiet
 from stackctl.model import Finding, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
     from stackctl.checks.facts import Facts, Lane
 
@@ -68,7 +69,7 @@ def checks(facts: Facts) -> tuple[Check, ...]:
     quiet: dict[str, Quiet] = {}
     engines: dict[str, Peer] = {}
     for lane in facts.lanes:
-        found += _lane(facts, lane, ends, quiet, engines)
+        found += _lane(facts, lane, ends, quiet, engines, first=lane is facts.lanes[0])
     if facts.own and facts.running:
         found.append(
             Check(
@@ -88,7 +89,9 @@ _HOSTED = {"answers", "words", "key", "models", "unknown-model", "tools"}
 _ALONE = {name for name, _, alone in (*_BOTH, *_GATEWAY) if alone}
 
 
-def _lane(facts: Facts, lane: Lane, ends: float, quiet: dict[str, Quiet], engines: dict[str, Peer]) -> Iterator[Check]:
+def _lane(
+    facts: Facts, lane: Lane, ends: float, quiet: dict[str, Quiet], engines: dict[str, Peer], *, first: bool
+) -> Iterator[Check]:
     """The checks of one route. An engine that several routes share is asked once."""
     last = lane.engine or lane.gateway
     if last is None:
@@ -106,14 +109,14 @@ def _lane(facts: Facts, lane: Lane, ends: float, quiet: dict[str, Quiet], engine
     if lane.gateway is None or (lane.engine is not None and lane.gateway.url == lane.engine.url):
         if engine is not None:  # clients talk to the engine itself
             engine.front, engine.longest = True, _longest(facts, direct=True)
-            yield from _front(facts, engine, f"engine:{engine.endpoint.name}")
+            yield from _front(facts, engine, f"engine:{engine.endpoint.name}", first=first)
         return
     gateway = Peer(lane.gateway, ends, lock=lock, billing=billing)
     behind = f"engine:{lane.engine.name}" if lane.engine is not None else ""
     gateway.front, gateway.longest = True, _longest(facts, direct=False)
     place = f"gateway:{lane.route}"
     yield from _peer(gateway, engine, place, behind)
-    yield from _front(facts, gateway, place)
+    yield from _front(facts, gateway, place, first=first)
 
 
 def _peer(peer: Peer, engine: Peer | None, place: str, behind: str) -> Iterator[Check]:
@@ -136,16 +139,16 @@ def _peer(peer: Peer, engine: Peer | None, place: str, behind: str) -> Iterator[
         )  # fmt: skip
 
 
-def _front(facts: Facts, peer: Peer, place: str) -> Iterator[Check]:
-    """What concerns only the end that clients talk to."""
+def _front(facts: Facts, peer: Peer, place: str, *, first: bool) -> Iterator[Check]:
+    """What concerns only the end that clients talk to; of a gateway with several routes the first asks for all names."""
     yield Check(
         f"client@{place}", Hop.CLIENT, _first_line(client.request), _bound(client.request, peer, None, alone=False),
         needs=(f"answers@{place}", f"tools@{place}", f"thinking@{place}"), live=True, seconds=_SECONDS,
     )  # fmt: skip
-    asked = _asked(facts, peer)
-    if asked:
+    asked = tiers.asked(facts, peer.endpoint.url)
+    if asked and first:
         yield Check(
-            f"tiers@{place}", Hop.GATEWAY, _first_line(asking.tiers), lambda facts: _clean(facts, asking.tiers(peer, asked)),
+            f"tiers@{place}", Hop.GATEWAY, _first_line(tiers.answered), lambda facts: _clean(facts, tiers.answered(peer, asked)),
             needs=(f"answers@{place}",), live=True, seconds=_SECONDS,
         )  # fmt: skip
 
@@ -157,13 +160,6 @@ def _longest(facts: Facts, *, direct: bool) -> int:
         return told or 1024 if direct else lengths.HUGE
     said = facts.environ.get("CLAUDE_CODE_MAX_OUTPUT_TOKENS", "")
     return int(said) if said.isdecimal() else lengths.USUAL
-
-
-def _asked(facts: Facts, peer: Peer) -> Mapping[str, str]:
-    """The model names that a client may ask this end for: those of this shell when it points here, else what we export."""
-    if facts.environ.get("ANTHROPIC_BASE_URL", "").rstrip("/") == peer.endpoint.url:
-        return asking.tier_variables(facts.environ)
-    return {}
 
 
 def _bound(probe: Probe, peer: Peer, engine: Peer | None, *, alone: bool) -> Callable[[Facts], Iterable[Finding]]:

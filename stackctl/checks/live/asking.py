@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 from stackctl.checks.answers import finding
 from stackctl.checks.live import answering
 from stackctl.checks.live.reply import End
-from stackctl.clients import claude
 from stackctl.model import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from stackctl.checks.live.peer import Peer
     from stackctl.model import Finding
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 WRONG_KEY = "sk-stackctl-doctor-wrong-key"
 WRONG_MODEL = "stackctl-doctor-no-such-model"
 QUICK = 7.0  # seconds within which a refusal comes; a client repeats what hangs
-_LATER = {408, 429}  # statuses that say nothing of the name
 
 
 def key(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
@@ -78,32 +76,3 @@ def unknown_model(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
         yield finding(f"{peer.where}.unknown-model-hangs", Status.WARN, shown, **answering.words(peer))
     elif reply.status >= 500 or (reply.refused and not reply.said):
         yield finding(f"{peer.where}.unknown-model-unclear", Status.WARN, shown, **answering.words(peer))
-
-
-def tiers(peer: Peer, asked: Mapping[str, str]) -> Iterator[Finding]:
-    """Each name that a client's variables name (`asked`: variable to name) is answered."""
-    wanted: dict[str, list[str]] = {}
-    for variable, name in asked.items():
-        if name and name != peer.endpoint.model:
-            wanted.setdefault(name.removesuffix("[1m]"), []).append(variable)
-    for name, variables in wanted.items():
-        reply = peer.ask("Say hi.", max_tokens=1, model=name, enough=lambda _: True)
-        if (
-            reply.refused and reply.status < 500 and reply.status not in _LATER
-        ):  # else it is known, and its engine is ill
-            yield finding(
-                f"{peer.where}.tier",
-                Status.FAIL,
-                (f"for the model `{name}`: {reply.shown()}",),
-                model=name,
-                variables=", ".join(variables),
-                names=answering.named(peer),
-                **answering.words(peer),
-            )
-
-
-def tier_variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables of this shell that name a model for Claude Code to ask for, and the names."""
-    variables = ["ANTHROPIC_MODEL", "CLAUDE_CODE_SUBAGENT_MODEL", "ANTHROPIC_SMALL_FAST_MODEL"]
-    variables += [f"ANTHROPIC_DEFAULT_{tier}_MODEL" for tier in claude.TIERS]
-    return {each: environ[each] for each in variables if environ.get(each)}
