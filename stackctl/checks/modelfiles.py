@@ -119,7 +119,7 @@ def _cut(path: str) -> str:
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         return "no safetensors header"
     whole = 8 + length + max(ends, default=0)
-    return "" if size >= whole else f"{size:,} of {whole:,} bytes"
+    return "" if size == whole else f"{size:,} of {whole:,} bytes"
 
 
 def template(facts: Facts) -> Iterator[Finding]:

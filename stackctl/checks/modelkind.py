@@ -11,7 +11,9 @@ from stackctl.checks import answers, modelfiles
 from stackctl.checks.check import Check, Hop
 from stackctl.config import EMBEDDED
 from stackctl.errors import PreflightError
+from stackctl.hub import again, origin
 from stackctl.hub.cache import lacking, repo_dir, snapshot
+from stackctl.hub.download import endpoint
 from stackctl.model import Status
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 _LARGEST = 64 * 1024 * 1024  # bytes of a tokenizer.json; real ones have 2 to 35 MB
 _TAIL = 4096  # bytes
+_WORDS = frozenset({"tokenizer.json", "vocab.json", "vocab.txt", "merges.txt"})
+_WORD_FILES = (".model", ".tiktoken")
 
 
 def method(facts: Facts) -> Iterator[Finding]:
@@ -46,6 +50,22 @@ def texts(facts: Facts) -> Iterator[Finding]:
             if why := _spoilt(os.path.join(str(each.files), name)):
                 yield answers.finding("model.damaged", Status.FAIL, (f"{name}: {why}",), files=1, directory=each.files)
                 break
+        else:
+            if each.files and (short := list(_short(each.files))):
+                yield answers.finding("model.damaged", Status.FAIL, short[:5], files=len(short), directory=each.files)
+
+
+def _short(directory: str) -> Iterator[str]:
+    """Files of the tokenizer that are shorter than the hub's listing says, where one was kept: no syntax shows it."""
+    place = origin.of(directory, endpoint())
+    for each in (again.kept_listing(place) or ()) if place is not None else ():
+        if each.name in _WORDS or each.name.endswith(_WORD_FILES):
+            try:
+                size = os.stat(os.path.join(directory, each.name)).st_size
+            except OSError:
+                continue
+            if size < each.size:
+                yield f"{each.name}: {size:,} of {each.size:,} bytes"
 
 
 def _spoilt(path: str) -> str:

@@ -37,7 +37,7 @@ def snapshot(model_id: str, revision: str | None = None) -> str | None:
             commit = stream.read().strip()
     except (OSError, UnicodeDecodeError):
         return None
-    return os.path.join(repo, "snapshots", commit)
+    return os.path.join(repo, "snapshots", commit) if _COMMIT.match(commit) else None
 
 
 def cached(model_id: str, revision: str | None = None) -> str | None:

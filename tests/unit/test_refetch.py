@@ -20,7 +20,7 @@ from tests.fakes.hub import COMMIT, Hub, Repo
 from tests.faults import checkpoints
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from stackctl.model import Finding
 
@@ -37,7 +37,9 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     monkeypatch.setenv("STACKCTL_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.chdir(tmp_path)
-    files = {each.name: each.read_bytes() for each in checkpoints.sharded(tmp_path / "made").iterdir()}
+    made = checkpoints.sharded(tmp_path / "made")
+    (made / "merges.txt").write_text("a b\n" * 100)
+    files = {each.name: each.read_bytes() for each in made.iterdir()}
     with Hub({NAME: Repo(files)}) as started:
         monkeypatch.setenv("HF_ENDPOINT", started.url)
         fetch.model(NAME, revision=None, on_progress=lambda _: None)
@@ -104,6 +106,33 @@ def test_a_cut_file_is_fetched_again_and_nothing_else_is(hub: Hub) -> None:
     assert hub.requests == []  # the listing was kept: nothing is asked before there is a yes
     repair.apply(change, nothing).keep()
     assert asked(hub) == [f"/{NAME}/resolve/{COMMIT}/{SHARD}"]
+    assert tree() == whole
+    assert look()[1] == []
+
+
+def longer(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"<html>")
+
+
+def other(path: Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil"),
+    [
+        ("merges.txt", lambda path: path.write_bytes(path.read_bytes()[:50])),  # whatever is left of it can be read
+        (SHARD, longer),
+        (SHARD, other),
+        ("config.json", other),
+        ("model.safetensors.index.json", lambda path: path.write_text("{")),
+    ],
+)
+def test_each_way_to_be_damaged_is_seen_and_repaired(hub: Hub, name: str, spoil: Callable[[Path], object]) -> None:
+    whole = tree()
+    spoil(snapshot() / name)
+    repair.apply(proposed(), nothing).keep()
+    assert asked(hub) == [f"/{NAME}/resolve/{COMMIT}/{name}"]
     assert tree() == whole
     assert look()[1] == []
 
