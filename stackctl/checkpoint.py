@@ -66,7 +66,7 @@ class Checkpoint:
     @property
     def template_takes_tools(self) -> bool:
         """Whether the chat template looks at `tools` at all; where it does not, no parser can make an agent of it."""
-        return self.chat_template is not None and re.search(r"\btools\b", self.chat_template) is not None
+        return self.chat_template is not None and takes_tools(self.chat_template)
 
 
 def read(path: str) -> Checkpoint:
@@ -222,6 +222,11 @@ def _quantization(config: dict[str, Any], text: dict[str, Any]) -> str | None:
             if isinstance(settings, dict):
                 return _string(settings.get("quant_method")) or _string(settings.get("quant_algo")) or "unknown"
     return None
+
+
+def takes_tools(template: str) -> bool:
+    """Whether a chat template looks at `tools` at all."""
+    return re.search(r"\btools\b", template) is not None
 
 
 def _chat_template(path: str, tokenizer: dict[str, Any]) -> str | None:

@@ -20,3 +20,9 @@ def load(file: str, shape: type[T]) -> T:
         # A SafeLoader too, in C: 6 ms for the families instead of 90.
         data = yaml.load(stream, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
     return msgspec.convert(data, shape)
+
+
+def text(file: str) -> str:
+    """A file of this directory that is not YAML."""
+    with open(os.path.join(os.path.dirname(__file__), file), encoding="utf-8") as stream:
+        return stream.read()

@@ -27,6 +27,7 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     reasoning: str | None = None
     chat_template: str | None = None
     chat_template_hf_mode: str | None = None
+    spare_template: str | None = None
     flags: dict[str, Flag] = {}
     flags_need_file: str | None = None
     needs_remote_code: bool = False

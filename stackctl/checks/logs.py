@@ -92,7 +92,7 @@ def _one(kind: ServiceKind, name: str, text: str, facts: Facts) -> Iterator[Find
             f"{when}{cause.sentence}",
             line,
             cause.remedy,
-            fix="" if by_hand else cause.fix,
+            fix="" if by_hand else cause.fix if facts.running else f"{cause.fix} || start-again",
             blocks=True,
             service=service,
         )

@@ -6,7 +6,7 @@ import json
 import os
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stackctl import checkpoint, fetch, sizes, vllm_flags
 from stackctl.catalog import families, registries
@@ -123,19 +123,33 @@ def _cut(path: str) -> str:
 
 
 def template(facts: Facts) -> Iterator[Finding]:
-    """The model has a chat template, and one that looks at tools."""
+    """There is a chat template, the model's own or the one that was named, and it looks at tools."""
     for each in models(facts):
         found = _read(each.files)
+        named = _named(each.config)
         given = any(word.startswith("--chat-template") for word in each.engine.argv)
-        if found is None or given or found.mistral_format:
+        if found is None or (given and named is None) or found.mistral_format:
             continue
-        model = each.engine.model
-        if found.chat_template is None:
-            yield answers.finding("model.template", Status.FAIL, (found.path,), model=model)
-        elif said := _spoilt(found.chat_template):
-            yield answers.finding("model.template-spoilt", Status.FAIL, (said,), model=model)
-        elif not found.template_takes_tools:
-            yield answers.finding("model.no-tools", Status.WARN, (found.path,), model=model, blocks=False)
+        words: dict[str, Any] = {"model": each.engine.model, "engine": each.engine.name}
+        text, where = named or (found.chat_template, found.path)
+        if text is None:
+            yield answers.finding("model.template", Status.FAIL, (where,), **words)
+        elif said := _spoilt(text):
+            yield answers.finding("model.template-spoilt", Status.FAIL, (where, said), **words)
+        elif not checkpoint.takes_tools(text):
+            yield answers.finding("model.no-tools", Status.WARN, (where,), blocks=False, **words)
+
+
+def _named(config: EngineConfig) -> tuple[str, str] | None:
+    """The chat template that the configuration names, and its path; None for one that is not there, or no file."""
+    path = config.args.get("chat-template")
+    if not isinstance(path, str) or "{" in path or "\n" in path:
+        return None
+    try:
+        with open(os.path.expanduser(path), encoding="utf-8", errors="replace") as stream:
+            return stream.read(checkpoint.LARGEST_CONFIG), path
+    except OSError:
+        return None
 
 
 def _read(directory: str | None) -> checkpoint.Checkpoint | None:

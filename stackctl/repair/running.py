@@ -26,6 +26,11 @@ def _command(*words: str) -> Verb:
     return made
 
 
+def restart_running(here: Here) -> Change:
+    """`restart-running`: so that what was changed counts; nothing where nothing runs."""
+    return Change("stackctl restart", commands=(("restart",),)) if here.facts.running else Change("")
+
+
 restart, up, down = _command("restart"), _command("up"), _command("down")
 
 
@@ -95,6 +100,7 @@ def install(facts: Facts, kind: str, on_progress: Callable[[str], None]) -> None
 
 VERBS: dict[str, Verb] = {
     "restart": restart,
+    "restart-running": restart_running,
     "up": up,
     "down": down,
     "trust": _command("trust"),

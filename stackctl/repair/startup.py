@@ -1,4 +1,4 @@
-"""Repairs of an engine that does not start: what its log says is wrong, put right in the user's configuration."""
+"""Repairs of how an engine is started: what its log, its files or its answers say is wrong, put right in `engines:`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from stackctl import yamltext
+from stackctl import catalog, paths, yamltext
 from stackctl.catalog import families
-from stackctl.repair.change import Change
+from stackctl.repair.change import Change, Edit
 from stackctl.repair.stackfile import edit, file_of, put, take
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from stackctl.repair.context import Here, Verb
 
 _ROOM = 8192  # tokens; the first request of an agent alone is about as long, and with less nothing is gained by a start
+_BASE = re.compile(r"-base\b", re.IGNORECASE)
 _FLAG = re.compile(r"--?[A-Za-z][\w.-]*")
 _CHOICES = re.compile(r"choose from (?P<known>.{1,2000}?)\)?$")
 
@@ -86,10 +87,10 @@ def share_auto(here: Here, engine: str) -> Change:
 
 def again(here: Here) -> Change | None:
     """`start-again`: where the configuration was changed since the start that failed."""
-    paths = here.facts.paths
-    if paths is None or here.facts.running:
+    stack = here.facts.paths
+    if stack is None or here.facts.running:
         return None
-    logs = [entry.stat().st_mtime_ns for entry in os.scandir(paths.logs) if entry.name.endswith(".log")]
+    logs = [entry.stat().st_mtime_ns for entry in os.scandir(stack.logs) if entry.name.endswith(".log")]
     changed = os.stat(file_of(here.facts)).st_mtime_ns > max(logs)
     return Change("the configuration was changed since", commands=(("up",),)) if changed else None
 
@@ -110,6 +111,24 @@ def parser(here: Here, engine: str, flag: str, known: str) -> Change | None:
     return put(here, f"engines.{_plain(engine)}.args.{_plain(key)}", near) if near is not None else None
 
 
+def template(here: Here, engine: str) -> Change | None:
+    """`engine-template ENGINE`: the model's own chat template in place of one that was named, else the catalogue's spare
+    one for its family, in a file that is the user's to change. Nothing makes a chat model of a base model: None.
+    """
+    config = _engine(here, engine)
+    key = _written(_args(here, engine), "chat-template")
+    if key is not None:
+        return take(here, f"engines.{_plain(engine)}.args.{_plain(key)}")
+    model = str(config.get("model", ""))
+    family = families.match(model)
+    if family is None or family.spare_template is None or _BASE.search(model):
+        return None
+    file = os.path.join(paths.config_dir(), "chat-templates", family.spare_template)
+    wanted = catalog.text(family.spare_template)
+    made = Change("", () if here.text(file) == wanted else (Edit(file, wanted),))
+    return made + put(here, f"engines.{_plain(engine)}.args.chat-template", file)
+
+
 def _engine(here: Here, engine: str) -> dict[str, Any]:
     """What the file says of an engine. Raises KeyError where it does not speak of it."""
     found = yamltext.data(here.text(file_of(here.facts)))["engines"][engine]
@@ -124,7 +143,7 @@ def _written(args: dict[str, Any], flag: str) -> str | None:
     """The key under `args` that a flag of the command line came from; None where none did."""
     plain = flag.lstrip("-").replace("_", "-")
     names = {str(key).replace("_", "-"): str(key) for key in args}
-    return names.get(plain) or names.get(plain.removeprefix("no-"))
+    return names.get(plain) or names.get(plain.removeprefix("no-")) or names.get(f"no-{plain}")
 
 
 def _near(name: str, known: Sequence[str]) -> str | None:
@@ -143,6 +162,7 @@ VERBS: dict[str, Verb] = {
     "engine-window": window,
     "engine-window.auto": window_auto,
     "engine-parser": parser,
+    "engine-template": template,
     "engine-override.out": override_out,
     "engine-share.auto": share_auto,
     "start-again": again,

@@ -37,11 +37,21 @@ NAMES: dict[str, Verb] = {
 def propose(facts: Facts, finding: Finding) -> Change | None:
     """What the finding's repair would change; None when it has none, or when it cannot be done here. Nothing is done.
 
-    Of several ways, parted by `||`, the first that can be gone. Raises ImpossibleError where there is one, and what it
+    Of several ways, parted by `||`, it is the first that can be gone. Raises ImpossibleError where there is one, and what it
     needs is not to be had now.
     """
-    ways = (_way(facts, finding, steps) for steps in _ways(finding.fix))
-    return next((each for each in ways if each is not None), None)
+    impossible: ImpossibleError | None = None
+    for steps in _ways(finding.fix):
+        try:
+            change = _way(facts, finding, steps)
+        except ImpossibleError as error:
+            impossible = impossible or error
+            continue
+        if change is not None:
+            return change
+    if impossible is not None:
+        raise impossible
+    return None
 
 
 def _way(facts: Facts, finding: Finding, steps: list[list[str]]) -> Change | None:

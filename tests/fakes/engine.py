@@ -76,11 +76,21 @@ class Flags:
                 self.values.setdefault(name, []).extend([value] if equals else [])
             else:
                 self.values[name].append(word)
-        self.faults = as_faults(self._faults())
+        self.set_faults(self._faults())
 
     def _faults(self) -> list[str]:
         given = os.environ.get("FAKE_ENGINE_FAULTS", "")
         return [*self.values.get("fake-fault", []), *filter(None, given.split(","))]
+
+    def set_faults(self, names: list[str]) -> None:
+        """The faults, and what the flags themselves make of the engine."""
+        self.faults = as_faults(names)
+        if self.has("no-enable-prefix-caching"):
+            self.faults["no-cache"] = ""
+        if self.get("max-num-seqs", "") == "1":
+            self.faults["serial"] = ""
+        if self.has("chat-template"):
+            self.faults.pop("bare", None)
 
     def has(self, name: str) -> bool:
         """Whether the flag is there."""
@@ -330,7 +340,7 @@ class Handler(BaseHTTPRequestHandler):
         except ValueError:
             body = {}
         if path == "/fake/faults" and engine.flags.has("fake-control"):
-            engine.flags.faults = as_faults(body["faults"])
+            engine.flags.set_faults(body["faults"])
             self._json(200, {"faults": body["faults"]})
             return
         authorized = self._authorized()
@@ -519,6 +529,8 @@ class Handler(BaseHTTPRequestHandler):
         if refused is None and "refuse" in faults:
             refused = (500, "InternalServerError", "the scripted engine was told to refuse")
         if refused is not None:
+            if refused[2] == ill.NO_TEMPLATE:
+                startup_log.say("", 0, "", "", f"ValueError: {refused[2]}")
             raise Refused(*refused)
         while "mute" in engine.flags.faults:
             time.sleep(0.1)

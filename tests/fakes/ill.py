@@ -12,13 +12,13 @@ burst             the stream comes in one piece at its end; plain: JSON although
 usage=zero        no tokens are counted
 silence=SECONDS   in the middle of each stream; slow=SECONDS before the first token
 system-first      a system message further down is refused; no-thinking-blocks: so is thinking in the history;
-strict            so is a field that is not Anthropic's own; bare: everything, for want of a chat template;
+strict            so is a field that is not Anthropic's own; bare: everything, for want of a --chat-template;
 no-auto           tools, as without --enable-auto-tool-choice; too-many: the second request at a time (429)
 no-messages       an engine without /v1/messages; count=404: without count_tokens; count=guess: a third of the truth
 key=open          no key is asked for; key=reject: none is right
 window=N, names=A+B, version=V   the truth is another than the flags say
 health=503, metrics=404          those pages
-no-cache          nothing is found in the prefix cache; deaf: a client that leaves does not end its request
+no-cache          nothing is found in the prefix cache (as with --no-enable-prefix-caching); deaf: a client that leaves does not end its request
 page              every answer is a web page: another program listens here; redirect: to another place
 vision            pictures are taken (vLLM refuses them for a model that is not made for them)
 """
@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from tests.fakes.script import Json, Request
 
 Refusal = tuple[int, str, str]  # status, type, message
+NO_TEMPLATE = (
+    "As of transformers v4.44, default chat template is no longer allowed, so you must provide a chat template if the "
+    "tokenizer does not define one."
+)
 _EXTRA = ("context_management", "output_config", "speed", "mcp_servers")
 
 
@@ -106,10 +110,7 @@ def refusal(request: Request, faults: Mapping[str, str], running: int) -> Refusa
     """How the request is refused, in the words of the engines that do; None when it is not."""
     messages = request.messages
     if "bare" in faults:
-        return 400, "BadRequestError", (
-            "As of transformers v4.44, default chat template is no longer allowed, so you must provide a chat template if "
-            "the tokenizer does not define one."
-        )  # fmt: skip
+        return 400, "BadRequestError", NO_TEMPLATE
     if "system-first" in faults and any(each.get("role") == "system" for each in messages[1:]):
         return 400, "BadRequestError", "System message must be at the beginning."
     if "no-thinking-blocks" in faults and any("thinking" in _types(each) for each in messages):

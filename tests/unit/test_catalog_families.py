@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from stackctl import catalog
 from stackctl.catalog import families
@@ -170,3 +171,44 @@ def test_the_catalogue_loads_quickly() -> None:
 
 def test_the_rows_agree_with_themselves_when_read_again() -> None:
     assert catalog.load("families.yaml", families.Catalogue) == families.catalogue()
+
+
+TOOL = {"type": "function", "function": {"name": "read", "parameters": {"type": "object"}}}
+TALK: list[dict[str, Any]] = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "Read both."},
+    {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "read", "arguments": {"path": "a"}}},
+                                                         {"function": {"name": "read", "arguments": '{"path": "b"}'}}]},
+    {"role": "tool", "content": "A"},
+    {"role": "tool", "content": "B"},
+    {"role": "assistant", "content": "Both."},
+    {"role": "user", "content": "Thanks."},
+]  # fmt: skip
+
+
+def spoken(template: str, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> str:
+    """A conversation as transformers renders it."""
+    engine = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
+    engine.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
+    return engine.from_string(template).render(messages=messages, tools=tools, add_generation_prompt=True)
+
+
+def test_the_spare_template_writes_tools_and_calls_as_hermes_reads_them() -> None:
+    (name,) = {row.spare_template for row in ALL if row.spare_template}
+    assert all(row.tool == "hermes" for row in ALL if row.spare_template)
+    made = spoken(catalog.text(name), TALK, [TOOL])
+    assert made.startswith("<|im_start|>system\nBe brief.\n\n# Tools\n")
+    assert f"<tools>\n{json.dumps(TOOL)}\n</tools>" in made
+    assert made.endswith(
+        "</tool_call><|im_end|>\n<|im_start|>user\nRead both.<|im_end|>\n<|im_start|>assistant\n"
+        '<tool_call>\n{"name": "read", "arguments": {"path": "a"}}\n</tool_call>\n'
+        '<tool_call>\n{"name": "read", "arguments": {"path": "b"}}\n</tool_call><|im_end|>\n'
+        "<|im_start|>user\n<tool_response>\nA\n</tool_response>\n<tool_response>\nB\n</tool_response><|im_end|>\n"
+        "<|im_start|>assistant\nBoth.<|im_end|>\n<|im_start|>user\nThanks.<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+def test_the_spare_template_without_tools_is_plain_chatml() -> None:
+    (name,) = {row.spare_template for row in ALL if row.spare_template}
+    made = spoken(catalog.text(name), TALK[1:2], None)
+    assert made == "<|im_start|>user\nRead both.<|im_end|>\n<|im_start|>assistant\n"

@@ -47,6 +47,7 @@ def test_the_true_cause_past_the_wrapper_of_a_start_that_failed() -> None:
         assert "max_model_len: 46464" in found.remedy
         assert found.evidence[0].startswith("ValueError: To serve at least one request")
         assert found.docs == "log-kv-too-small"
+        assert found.fix == "engine-window NAME 46464 && restart || start-again"
 
 
 def test_a_gateway_that_failed_is_its_own_hop() -> None:

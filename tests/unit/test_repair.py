@@ -356,6 +356,34 @@ def test_a_start_that_failed_is_tried_again_once_its_configuration_was_changed(h
         assert (change.commands if change is not None else ()) == commands
 
 
+@pytest.mark.parametrize(
+    ("model", "given"),
+    [("Qwen/Qwen3-8B", True), ("Qwen/Qwen3-8B-Base", False), ("Qwen/Qwen2.5-Coder-7B", False), ("some/model", False)],
+)
+def test_a_missing_template_is_the_spare_one_of_the_family(home: Path, model: str, given: bool) -> None:
+    file = home / "mine.yaml"
+    file.write_text(f"engines: {{main: {{model: {model}}}}}\n")
+    change = repair.propose(facts(home, config=file), finding("engine-template main && restart-running"))
+    assert (change is not None) == given
+    if change is None:
+        return
+    applied = repair.apply(change, nothing)
+    template = home / "state" / "config" / "chat-templates" / "chatml_hermes.jinja"
+    assert file.read_text() == f"engines: {{main: {{model: {model}, args: {{chat-template: {template}}}}}}}\n"
+    assert "<tool_call>" in template.read_text()
+    applied.undo()
+    assert not template.exists()
+
+
+def test_a_template_that_was_named_gives_way_to_the_models_own(home: Path) -> None:
+    file = home / "mine.yaml"
+    file.write_text("engines: {main: {model: some/model, args: {chat-template: /my/own.jinja, seed: 1}}}\n")
+    change = repair.propose(facts(home, config=file), finding("engine-template main && restart-running"))
+    assert change is not None
+    repair.apply(change, nothing)
+    assert file.read_text() == "engines: {main: {model: some/model, args: {seed: 1}}}\n"
+
+
 def test_a_window_too_small_for_an_agent_is_no_repair(home: Path) -> None:
     log = sample("kv_too_small").replace("46464", "2048")
     assert started(home, "engines: {main: {model: some/model, max_model_len: 32768}}", "engine", log) is None
