@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import re
 from typing import TYPE_CHECKING, Any
@@ -90,7 +91,11 @@ def providers(facts: Facts) -> Iterator[Finding]:
                 "configuration.openai-provider", Status.FAIL, shown, name=name, served=model.partition("/")[2]
             )
         elif "/" not in model:
-            yield answers.finding("configuration.no-provider", Status.FAIL, shown, name=name, model=model or "nothing")
+            provider = "hosted_vllm" if path.endswith("/v1") else "anthropic"
+            found = answers.finding(
+                "configuration.no-provider", Status.FAIL, shown, name=name, model=model or "nothing", provider=provider
+            )
+            yield found if model else dataclasses.replace(found, fix="")
 
 
 def parameters(facts: Facts) -> Iterator[Finding]:
@@ -188,9 +193,12 @@ def names(facts: Facts) -> Iterator[Finding]:
     for alias, target in aliases.items():
         to = target.get("model") if isinstance(target, dict) else target
         if to not in known and "*" not in known:
-            yield answers.finding(
-                "configuration.alias-target", Status.FAIL, (f"{alias}: {to}",), alias=alias, target=to
-            )
+            near = difflib.get_close_matches(str(to), known, n=1) or (known if len(known) == 1 else [])
+            found = answers.finding(
+                "configuration.alias-target", Status.FAIL, (f"{alias}: {to}",), alias=alias, target=to,
+                key=str(alias).replace(".", "\\."), near=near[0] if near else "",
+            )  # fmt: skip
+            yield found if near and target == to else dataclasses.replace(found, fix="")
     for name in sorted(set(known)):
         served = {str(params.get("model", "")).partition("/")[2] for each, params, _ in rows if each == name}
         if len(served) > 1:

@@ -33,7 +33,7 @@ from stackctl.names import check_name, config_file
 from stackctl.yamlfile import load_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 __all__ = [
     "CLIENT_MODEL",
@@ -178,8 +178,17 @@ def _one(value: object, struct: type[S], path: str, where: str) -> S:
         at = at.rstrip("`").lstrip(".")
         full = ".".join(part for part in (path, at) if part)
         known = get_args(get_type_hints(struct).get(at)) if reason.startswith("Invalid enum value") else ()
-        remedy = f"write {' or '.join(map(str, known))}" if known else f"correct `{full}`"
+        remedy = f"write {' or '.join(_choices(known))}" if known else f"correct `{full}`"
         raise ConfigError(f"{where}: `{full}`: {_plain(reason)}", remedy=remedy) from error
+
+
+def _choices(known: Iterable[Any]) -> list[str]:
+    """What may be written, for people: a type in words, the words of a Literal one by one."""
+    found = []
+    for each in known:
+        words = {int: ["a whole number"], float: ["a number"], str: ["text"]}.get(each)
+        found += words or [str(word) for word in get_args(each)] or [str(each)]
+    return found
 
 
 def _plain(reason: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,12 @@ _BOTH = re.compile(r"`(?P<path>engines\.\S+)` has both max_model_len and (?P<key
 _AWAY = re.compile(r"`(?P<path>engines\.\S+)` has both `url` and `(?P<key>[^`]+)`")
 _TWICE = re.compile(r":\d+: the key `[^`]+` stands twice")
 _NUMBER = re.compile(r"`(?P<path>[^`]+)`: expected a (?:whole )?number, got text")
+_CHOICE = re.compile(r"`(?P<path>[^`]+)`: invalid enum value(?s:.*)\nwrite (?P<words>[^\n]+)")
+_NO_SENSE = re.compile(
+    r"`(?P<path>[^`]+)`: expected (?:true or false, got|a whole number [<>]=)|unknown key `(?P<key>[^`]+)`"
+)
+_JUST_A_MODEL = re.compile(r"`(?P<path>engines\.[^`.]+)` must be a mapping, not text")
+_A_LIST = re.compile(r"`engines` must map names to engines, not a list")
 _KEY = re.compile(r"`engines\.(?P<engine>\S+)\.api_key` must name an environment variable")
 _STARTED = {"port", "trust_remote_code", "python", "command", "args", "revision"}  # of engines that are started here
 
@@ -60,6 +67,33 @@ def _number(here: Here, found: dict[str, str]) -> Change:
     return put(here, found["path"], plain) if plain.isdecimal() else take(here, found["path"])
 
 
+def _choice(here: Here, found: dict[str, str]) -> Change:
+    """The word that is nearest; where none is, the key is left out, and the default counts."""
+    said: Any = yamltext.data(here.text(file_of(here.facts)))
+    for key in keys(found["path"]):
+        said = said[key]
+    near = difflib.get_close_matches(str(said), found["words"].split(" or "), n=1)
+    thousands = re.match(r"(\d+) ?k", str(said), re.IGNORECASE) if "a whole number" in found["words"] else None
+    if thousands:
+        return put(here, found["path"], str(int(thousands[1]) * 1024))
+    return put(here, found["path"], near[0]) if near else take(here, found["path"])
+
+
+def _just_a_model(here: Here, found: dict[str, str]) -> Change:
+    text, path = here.text(file_of(here.facts)), keys(found["path"])
+    model = yamltext.data(text)["engines"][path[1]]
+    return edit(here, f"{found['path']}: {{model: {model}}}", yamltext.put(text, path, {"model": model}))
+
+
+def _named(here: Here, _: dict[str, str]) -> Change | None:
+    """A list of one engine as the engine `main`."""
+    text = here.text(file_of(here.facts))
+    engines = yamltext.data(text)["engines"]
+    if len(engines) != 1:
+        return None
+    return edit(here, "call the engine main", yamltext.put(text, ["engines"], {"main": engines[0]}))
+
+
 def _away(here: Here, found: dict[str, str]) -> Change:
     """An engine that has an address runs elsewhere: what would start one here is dropped."""
     text, path = here.text(file_of(here.facts)), keys(found["path"])
@@ -89,6 +123,10 @@ _ANSWERS: tuple[tuple[re.Pattern[str], Callable[[Here, dict[str, str]], Change |
     (_TWICE, _once),
     (_NUMBER, _number),
     (_KEY, _no_key),
+    (_CHOICE, _choice),
+    (_JUST_A_MODEL, _just_a_model),
+    (_A_LIST, _named),
+    (_NO_SENSE, lambda here, found: take(here, found["path"] or found["key"])),
 )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import os
 import shutil
@@ -18,6 +20,7 @@ from stackctl.model import ServiceKind
 from stackctl.toolchain.builds import build_for
 from stackctl.toolchain.environment import environment_path
 from tests.fakes import stack
+from tests.faults import checkpoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -207,6 +210,14 @@ def model(case: Case, given: dict[str, Any]) -> None:
         tokens.write_text(json.dumps(found))
 
 
+def large_model(case: Case, given: dict[str, Any]) -> None:
+    """A model far above what the machine has; its weights are a hole in the disk."""
+    shape = {"hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 160, "vocab_size": 128256}
+    shape |= {"num_attention_heads": 64, "num_key_value_heads": 8, "head_dim": 128}
+    model(case, {"config": shape})
+    checkpoints.weights(Path(case.words["model"]) / "model.safetensors", 280 << 30)
+
+
 # --- what runs
 
 
@@ -274,6 +285,28 @@ def spoil(case: Case, given: dict[str, Any]) -> None:
         file.write_text(text.replace(old, new))
     if "mode" in given:
         file.chmod(int(given["mode"], 8))
+
+
+def clock_behind(case: Case, given: dict[str, Any]) -> None:
+    """The services began ten days from now."""
+    file = case.stack_root / "state.json"
+    state = json.loads(file.read_text())
+    for each in state["services"]:
+        each["since"] += 864000
+    file.write_text(json.dumps(state))
+
+
+def asked(case: Case, given: dict[str, Any]) -> None:
+    """A client asks the same so many `times` while the engine has the faults of `while`, and it is noted."""
+    record = case.stack_root / "logs" / "requests.jsonl"
+    before = record.read_text().count("\n") if record.exists() else 0
+    stack.ask(f"{case.words['engine']}/fake/faults", {"faults": given["while"]})
+    body = {"model": stack.ALIAS, "max_tokens": 64, "stream": True, "messages": [{"role": "user", "content": "hello"}]}
+    for _ in range(given["times"]):
+        with contextlib.suppress(http.client.HTTPException):  # an answer that is cut
+            stack.ask(f"{case.words['url']}/v1/messages", body, key=case.words["key"])
+    stack.ask(f"{case.words['engine']}/fake/faults", {"faults": []})
+    _until(lambda: record.exists() and record.read_text().count("\n") >= before + given["times"])
 
 
 def reconfigure(case: Case, given: dict[str, Any]) -> None:

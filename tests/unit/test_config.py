@@ -321,3 +321,9 @@ def test_engines_of_a_named_stack_keep_the_ports_that_they_got(tmp_path: Path) -
 def test_the_schema_for_editors_is_that_of_the_code() -> None:
     with open(examples.SCHEMA, encoding="utf-8") as stream:
         assert stream.read() == examples.schema()
+
+
+def test_what_may_be_written_is_said_in_words(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(tmp_path, "engines: {main: {model: embedded, max_model_len: 16k}}\n")
+    assert refused.value.remedy == "write a whole number or auto"

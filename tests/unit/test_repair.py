@@ -210,6 +210,12 @@ def test_what_cannot_be_repaired_is_not_offered(home: Path, fix: str) -> None:
         ("gateway: {port: '4 100'}\n", "`gateway.port`: expected a whole number, got text", "", "gateway: {port: 4100}\n"),
         ("engines: {a: {url: http://b:1, args: {x: 1}, port: 2}}\n", "`engines.a` has both `url` and `port`: an engine", "", "engines: {a: {url: http://b:1}}\n"),
         ("engines: {a: {model: m, api_key: k}}\n", "`engines.a.api_key` must name an environment variable", "", "engines: {a: {model: m}}\n"),
+        ("gateway: {kind: litelm}\n", "`gateway.kind`: invalid enum value 'litelm'", "write litellm or direct", "gateway: {kind: litellm}\n"),
+        ("gateway: {kind: x, port: 1}\n", "`gateway.kind`: invalid enum value 'x'", "write litellm or direct", "gateway: {port: 1}\n"),
+        ("a: {n: 16k}\n", "`a.n`: invalid enum value '16k'", "write a whole number or auto", "a: {n: 16384}\n"),
+        ("gateway: {port: 80000, host: a}\n", "`gateway.port`: expected a whole number <= 65535", "", "gateway: {host: a}\n"),
+        ("gateway: {verbose: 1, host: a}\n", "unknown key `gateway.verbose`", "the keys here are: host", "gateway: {host: a}\n"),
+        ("engines: {a: m}\n", "`engines.a` must be a mapping, not text", "", "engines: {a: {model: m}}\n"),
         ("gateway: {host: 0.0.0.0}\n", "`gateway.host` is 0.0.0.0: other machines", "", "gateway: {host: 127.0.0.1}\n"),
     ],
 )  # fmt: skip
