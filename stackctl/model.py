@@ -107,8 +107,8 @@ class RouteFacts:
     """One route beside the default: `name` as configured (`opus`, or a model name), `model` as clients ask for it.
 
     `served` is what really answers; `engine` is the engine's name, empty for a hosted model. `window` and `output_limit`
-    are in tokens, None when they are not known. `vision` says whether it reads pictures, None where nobody knows. `problem` is why a hosted
-    one gave no token when the stack was proved, empty when it did.
+    are in tokens, None when they are not known. `vision` says whether it reads pictures, None where nobody knows. `problem` is why one
+    that leads off this machine gave no token when the stack was proved, empty when it did.
     """
 
     name: str

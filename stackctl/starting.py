@@ -53,12 +53,15 @@ class Narrator:
             detail = f": {event.detail}" if event.detail else ""
             self._step(event.name, f"{event.state}{detail}")
         elif isinstance(event, Ready):
-            routes = " and every route" if any(route.engine for route in event.client.routes) else ""
+            routes = " and every route" if any(each.engine and not each.problem for each in event.client.routes) else ""
             self._step("stack", f"ready: a real token came through the gateway{routes}")
             for route in event.client.routes:
-                if not route.engine:
-                    said = f"no token: {route.problem}" if route.problem else "answers, with one token"
-                    self._step("stack", f"route {route.name} ({route.served}): {said}")
+                if route.problem:
+                    self._step(
+                        "stack", f"route {route.name} ({route.engine or route.served}): no token: {route.problem}"
+                    )
+                elif not route.engine:
+                    self._step("stack", f"route {route.name} ({route.served}): answers, with one token")
             self._on_ready(event.client)
         elif isinstance(event, Stopping):
             self._step("stack", "stopping at once" if event.immediate else "stopping")

@@ -15,16 +15,21 @@ from stackctl.model import ClientFacts, Probe, RouteFacts
 TOKEN_SECONDS = 300.0  # for the first tokens of all routes, on a slow CPU with kernels still cold
 
 HOSTED_SECONDS = 20.0  # for a provider, which one can work without
+ELSEWHERE_SECONDS = 60.0  # for an engine on another machine, likewise
 
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """An engine as it is reached without the gateway; `key` is None for one that asks for none."""
+    """An engine as it is reached without the gateway; `key` is None for one that asks for none.
+
+    `elsewhere` says that it is not started here: nobody but its owner can make it run.
+    """
 
     name: str
     url: str
     served: str
     key: str | None = field(repr=False)
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +50,9 @@ class Target:
 def verify(target: Target) -> ClientFacts:
     """Ask for one token through every route, as Claude Code would; return the client's facts with the true windows.
 
-    Raises StackError with the gateway's own words when no token comes from an engine. A provider that gives none is noted
-    in the route's `problem`: one can work without it. Each of them is asked for one token, which may cost that much.
+    Raises StackError with the gateway's own words when no token comes from the engine that answers by default, or from one
+    that was started here. A provider or an engine elsewhere that gives none is noted in the route's `problem`: one can work
+    without it. Each provider is asked for one token, which may cost that much.
     """
     client = target.client
     ends = time.monotonic() + TOKEN_SECONDS
@@ -62,17 +68,20 @@ def verify(target: Target) -> ClientFacts:
 
 
 def _verified(target: Target, route: RouteFacts, window: int | None, ends: float) -> RouteFacts:
-    said = _no_token(target, route.model, ends if route.engine else min(ends, time.monotonic() + HOSTED_SECONDS))
+    elsewhere = any(each.name == route.engine and each.elsewhere for each in target.engines)
+    patience = ELSEWHERE_SECONDS if elsewhere else TOKEN_SECONDS if route.engine else HOSTED_SECONDS
+    said = _no_token(target, route.model, min(ends, time.monotonic() + patience))
     if not route.engine:
         return replace(route, problem=said)
-    if said:
+    if said and not elsewhere:
         raise StackError(
             f"no token comes through the route `{route.name}` from the engine `{route.engine}`: {said}",
             remedy=f"stackctl logs {route.engine}",
         )
     window = window or route.window
     limit = route.output_limit
-    return replace(route, window=window, output_limit=min(limit, max(1, window // 4)) if window and limit else limit)
+    limit = min(limit, max(1, window // 4)) if window and limit else limit
+    return replace(route, window=window, output_limit=limit, problem=said)
 
 
 def _no_token(target: Target, model: str, ends: float) -> str:

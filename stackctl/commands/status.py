@@ -128,8 +128,9 @@ def _routes(state: StackState) -> list[str]:
     """Where the routes lead, in a line."""
     found = []
     for each in state.client.routes if state.client else ():
-        problem = f", no token at the start: {each.problem}" if each.problem else ""
-        found.append(f"{each.name} -> {each.engine or f'{each.served} (hosted{problem})'}")
+        problem = f"no token at the start: {each.problem}" if each.problem else ""
+        notes = ", ".join(filter(None, ("" if each.engine else "hosted", problem)))
+        found.append(f"{each.name} -> {each.engine or each.served}{f' ({notes})' if notes else ''}")
     return [f"routes: {', '.join(found)}"] if found else []
 
 

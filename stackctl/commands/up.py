@@ -169,7 +169,13 @@ def order_of(prepared: Prepared) -> Order:
             planning.promised(prepared),
             made.client,
             tuple(
-                Behind(each.name, each.url, each.served, made.engines[each.name] if plan.gateway.argv else made.client)
+                Behind(
+                    each.name,
+                    each.url,
+                    each.served,
+                    made.engines[each.name] if plan.gateway.argv else made.client,
+                    elsewhere=not each.managed,
+                )
                 for each in plan.engines
             ),
         ),

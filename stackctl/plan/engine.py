@@ -39,10 +39,9 @@ def _remote(given: EngineInputs, facts: list[Fact]) -> EnginePlan:
     url = str(engine.url).rstrip("/").removesuffix("/v1")
     served = engine.model or (remote.served if remote else "")
     if not served:
-        raise ConfigError(
-            f"the engine at {url} does not say which model it serves",
-            remedy=f"start it, or name the model: {path}.model",
-        )
+        said = "does not say which model it serves" if remote else "does not answer"
+        others = "" if given.alone else ", with which the others start without it"
+        raise ConfigError(f"the engine at {url} {said}", remedy=f"start it, or name its model: {path}.model{others}")
     window = engine.max_model_len if isinstance(engine.max_model_len, int) else (remote.window if remote else None)
     facts.append(Fact("engine", url, *loaded.origin(f"{path}.url")))
     facts.append(

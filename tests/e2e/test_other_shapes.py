@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -83,3 +84,33 @@ def test_an_engine_that_already_runs_is_used_and_left_alone(claude_code: Path, t
             assert KEY not in chain.said
         assert engine.poll() is None
         assert stack.ask(f"{url}/health").status == 200
+
+
+def test_an_engine_elsewhere_that_is_away_takes_only_its_own_route_with_it(gateway_python: str, tmp_path: Path) -> None:
+    config = stack.scripted_config(tmp_path, turns.TURNS)
+    url = f"http://127.0.0.1:{stack.free_port()}"
+    config["engines"]["attic"] = {"url": url, "model": "acme/attic"}
+    config["routes"] = {"default": "main", "haiku": "attic"}
+    with stack.up(tmp_path, config, record=tmp_path / "record.jsonl") as chain:
+        assert "a real token came through the gateway" in chain.said
+        assert re.search(rf"route haiku \(attic\): no token: .*does not answer at {url}", chain.said), chain.said
+        assert "haiku -> attic (no token at the start: " in chain.stackctl("status").stderr
+        assert chain.ask("/v1/messages", QUESTION).status == 200
+        away = chain.ask("/v1/messages", {**QUESTION, "model": "claude-local-haiku"})
+        assert (away.status, f"does not answer at {url}" in away.json["error"]["message"]) == (503, True), away.raw
+        again = chain.stackctl("up", "-d", "--yes", "-c", str(chain.config))
+        assert (again.returncode, "already runs" in again.stderr) == (0, True), again.stderr
+
+        argv = [
+            sys.executable,
+            str(stack.ENGINE),
+            "--model",
+            "acme/attic",
+            "--port",
+            url.rpartition(":")[2],
+            "--fake-competent",
+        ]
+        env, place = stack.base_env(tmp_path / "attic"), tmp_path / "attic"
+        with stack.running(argv, env=env, cwd=place, log=tmp_path / "attic.log", health=f"{url}/health", deadline=20):
+            there = chain.ask("/v1/messages", {**QUESTION, "model": "claude-local-haiku"})
+            assert there.status == 200, there.raw

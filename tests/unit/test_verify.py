@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +88,25 @@ def test_an_engine_behind_a_route_that_gives_no_token_is_named() -> None:
     ):
         verify(target(url))
     assert caught.value.remedy == "stackctl logs attic"
+
+
+def test_an_engine_elsewhere_that_gives_no_token_takes_only_its_route_with_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with gateway({"claude-local-haiku": "nobody is there"}, []) as url:
+        made = target(url)
+        found = verify(replace(made, engines=(made.engines[0], replace(made.engines[1], elsewhere=True))))
+    assert [route.problem for route in found.routes] == ["nobody is there", ""]
+    starting.Narrator([], lambda _: None)(Ready(found))
+    said = capsys.readouterr().err
+    assert "a real token came through the gateway\n" in said
+    assert "route haiku (attic): no token: nobody is there" in said
+
+
+def test_the_engine_that_answers_by_default_must_answer_wherever_it_is() -> None:
+    with gateway({"claude-local": "nobody is there"}, []) as url, pytest.raises(StackError, match="nobody is there"):
+        made = target(url)
+        verify(replace(made, engines=(replace(made.engines[0], elsewhere=True), made.engines[1])))
 
 
 def test_a_provider_that_gives_no_token_is_noted_and_the_stack_is_ready(capsys: pytest.CaptureFixture[str]) -> None:
