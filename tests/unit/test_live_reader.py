@@ -122,7 +122,7 @@ def test_a_conversation_becomes_chat_completions() -> None:
             {"error": {"message": 'litellm.X: Y - {"error": {"message": "the engine\'s own"}}. More'}},
             "the engine's own",
         ),
-        ("<html>\n oops", "<html> oops"),
+        ("<html>\n oops", "oops"),
         ({"error": "Unauthorized"}, "Unauthorized"),
     ],
 )

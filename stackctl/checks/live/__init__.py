@@ -18,6 +18,7 @@ from stackctl.checks.live import (
     lengths,
     network,
     retries,
+    sizes,
     streams,
     tiers,
     tools,
@@ -145,6 +146,12 @@ def _front(facts: Facts, peer: Peer, place: str, *, first: bool) -> Iterator[Che
         f"client@{place}", Hop.CLIENT, _first_line(client.request), _bound(client.request, peer, None, alone=False),
         needs=(f"answers@{place}", f"tools@{place}", f"thinking@{place}"), live=True, seconds=_SECONDS,
     )  # fmt: skip
+    if not facts.own:  # who knows what stands before a server made by hand
+        hop = Hop.ENGINE if peer.where == "engine" else Hop.GATEWAY
+        yield Check(
+            f"size@{place}", hop, _first_line(sizes.large), _bound(sizes.large, peer, None, alone=False),
+            needs=(f"answers@{place}",), live=True, seconds=_SECONDS,
+        )  # fmt: skip
     asked = tiers.asked(facts, peer.endpoint.url)
     if asked and first:
         yield Check(

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from stackctl.checks.answers import finding
-from stackctl.checks.live import metrics
+from stackctl.checks.live import metrics, pages
 from stackctl.checks.live.reply import End, Reply
 from stackctl.model import Status
 
@@ -38,7 +38,12 @@ def health(peer: Peer) -> Iterator[Finding]:
         other = peer.get("/v1/models")
         if other.status and not other.timed_out:
             return  # a gateway in an engine's place: its /health asks every model that it has
-    if answer.timed_out:
+    raw = answer.body.decode(errors="replace")
+    page = pages.proxy(answer.status, raw, {}) if answer.status >= 500 else ""
+    if page:
+        said = pages.title(raw)
+        yield proxied(peer, page, answer.status, (f"GET {path}: status {answer.status}: {said}",), said)
+    elif answer.timed_out:
         yield finding(f"{peer.where}.hangs", Status.FAIL, (f"GET {path}: {answer.error}",), **words(peer))
     elif not answer.status:
         name = "not-http" if "not an HTTP" in answer.error else "refused"
@@ -64,7 +69,11 @@ def token(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
         peer.chat_only = True
         missing = reply
         reply = peer.ask("Say hi.", most=PATIENCE, max_tokens=1)
-    if reply.end is End.TIMEOUT or (reply.end is End.CUT and not reply.blocks):
+    if reply.foreign:
+        yield finding(
+            f"{peer.where}.other-language", Status.FAIL, (f"POST /v1/messages: {reply.shown()}",), **words(peer)
+        )
+    elif reply.end is End.TIMEOUT or (reply.end is End.CUT and not reply.blocks):
         yield from _silent(peer, reply, metrics.worked(before, metrics.read(counted)))
     elif not reply.whole:
         yield from refusal(peer, engine, reply)
@@ -108,7 +117,10 @@ def refusal(peer: Peer, engine: Peer | None, reply: Reply) -> Iterator[Finding]:
     shown, gateway = (reply.shown(),), peer.where == "gateway"
     said: dict[str, Any] = {"said": reply.said or f"status {reply.status}", **words(peer)}
     from_engine = gateway and "Exception" in reply.raw
-    if not reply.status:
+    page = pages.proxy(reply.status, reply.raw, reply.headers)
+    if page:
+        yield proxied(peer, page, reply.status, shown, said["said"])
+    elif not reply.status:
         name = "refused" if reply.end is End.FAULT else "not-http"
         yield finding(f"{peer.where}.{name}", Status.FAIL, shown, why=reply.said, **words(peer))
     elif reply.end is End.CUT:
@@ -141,6 +153,14 @@ def refusal(peer: Peer, engine: Peer | None, reply: Reply) -> Iterator[Finding]:
     else:
         name = "error" if reply.status >= 500 or reply.status == 200 else "rejects"
         yield finding(f"{peer.where}.{name}", Status.FAIL, shown, **said)
+
+
+def proxied(peer: Peer, page: str, status: int, shown: tuple[str, ...], said: str) -> Finding:
+    """The finding for a refusal by what stands in front of a server."""
+    why = pages.MEANING[status]
+    return finding(
+        f"{peer.where}.proxy", Status.FAIL, shown, proxy=page, why=why, said=said or f"status {status}", **words(peer)
+    )
 
 
 def gave_up(reply: Reply) -> bool:

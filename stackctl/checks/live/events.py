@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import http.client
     from collections.abc import Iterator
+
+    from stackctl.checks.live.body import Body
 
 MOST = 4 * 1024 * 1024  # bytes of one stream that are read
 
@@ -22,7 +23,7 @@ class Event:
     at: float
 
 
-def read(answer: http.client.HTTPResponse) -> Iterator[Event]:
+def read(answer: Body) -> Iterator[Event]:
     """The events of a stream until it ends; comments (keep-alives) come as events without a name or data."""
     rest = b""
     room = MOST

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from stackctl.checks.live import pages
 from stackctl.checks.live.reply import Block, End
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ class Stream:
             return False
         try:
             data = json.loads(event.data)
+            if str(data.get("object") or "").startswith("chat.completion"):
+                self.reply.foreign = True
+                return False
             kind = data["type"] if isinstance(data, dict) and "type" in data else event.name
             handler = getattr(self, f"_on_{kind}", None)
             return bool(handler(data)) if handler else False
@@ -96,8 +100,9 @@ class Stream:
 
 
 def whole(reply: Reply, data: Any) -> None:
-    """Read an answer that did not stream."""
-    reply.blocks = [block_of(each) for each in data.get("content") or []]
+    """Read an answer that did not stream. Raises KeyError for what is no message."""
+    reply.foreign = str(data.get("object") or "").startswith("chat.completion")
+    reply.blocks = [block_of(each) for each in data["content"] or []]
     reply.stop_reason = str(data.get("stop_reason") or "")
     _usage(reply, data.get("usage"))
 
@@ -140,4 +145,5 @@ def words(data: Any) -> str:
         else:
             break
     text = said if isinstance(said, str) else json.dumps(said)
+    text = pages.title(text) if pages.is_page(text) else text
     return " ".join(text.split())[:400]

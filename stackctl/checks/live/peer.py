@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from stackctl import probe
-from stackctl.checks.live import chat, events, messages
+from stackctl.checks.live import body, chat, events, messages
 from stackctl.checks.live.quiet import Quiet
 from stackctl.checks.live.reply import End, Reply
 from stackctl.model import Probe
@@ -81,9 +81,9 @@ class Peer:
         """A GET with the endpoint's own key, or with `key`."""
         return probe.request(Probe(self.endpoint.url + path, headers=self._headers(key), timeout=self.left(most)))
 
-    def post(self, path: str, body: Any, most: float = 4.0) -> probe.Result:
+    def post(self, path: str, content: Any, most: float = 4.0) -> probe.Result:
         """A POST whose whole answer is wanted."""
-        return probe.request(Probe(self.endpoint.url + path, "POST", self._headers(None), body, self.left(most)))
+        return probe.request(Probe(self.endpoint.url + path, "POST", self._headers(None), content, self.left(most)))
 
     def ask(
         self,
@@ -103,9 +103,9 @@ class Peer:
         `patient` question is put again to a server that is busy with our others (429).
         """
         said = content if isinstance(content, list) else [{"role": "user", "content": content}]
-        body = {"model": self.endpoint.model, "max_tokens": 64, "messages": said, "stream": True, **more}
+        question = {"model": self.endpoint.model, "max_tokens": 64, "messages": said, "stream": True, **more}
         path, speaks = (chat.PATH, chat) if self.chat_only else (messages.PATH, messages)
-        sent = chat.body(body) if self.chat_only else body
+        sent = chat.body(question) if self.chat_only else question
 
         def once() -> Reply:
             target = Probe(
@@ -144,11 +144,13 @@ def exchange(
             reply.status = answer.status
             reply.headers = {name.lower(): value for name, value in answer.getheaders()}
             reply.headers_at = time.monotonic() - began
-            if answer.status == 200 and reply.streamed:
+            content = body.Body(answer)
+            reply.streamed = answer.status == 200 and content.streams
+            if reply.streamed:
                 reply.end = End.CUT
-                _read_stream(answer, stream(reply), reply, began, enough)
+                _read_stream(content, stream(reply), reply, began, enough)
             else:
-                read_whole(answer, whole, reply, began)
+                read_whole(content, whole, reply, began)
     except probe.FAULTS as fault:
         reply.said = probe.in_words(fault, target, reply.status)
         if isinstance(fault, TimeoutError):
@@ -159,7 +161,9 @@ def exchange(
     return reply
 
 
-def _read_stream(answer: Any, stream: Any, reply: Reply, began: float, enough: Callable[[Reply], bool] | None) -> None:
+def _read_stream(
+    answer: body.Body, stream: Any, reply: Reply, began: float, enough: Callable[[Reply], bool] | None
+) -> None:
     before = time.monotonic()
     for event in events.read(answer):
         reply.gap, moment, before = max(reply.gap, event.at - before), before, event.at
@@ -190,6 +194,8 @@ def read_whole(answer: Any, whole: Callable[[Reply, Any], None], reply: Reply, b
         reply.said = messages.words(reply.body if reply.body is not None else reply.raw)
     elif not isinstance(reply.body, dict):
         reply.end, reply.said = End.ERROR, f"not JSON: {reply.raw[:160]!r}"
+    elif reply.body.get("error"):  # a refusal, whatever its status
+        reply.end, reply.said = End.ERROR, messages.words(reply.body)
     else:
         try:
             whole(reply, reply.body)

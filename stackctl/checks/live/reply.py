@@ -36,7 +36,8 @@ class Reply:
     """One answer. `status` is 0 when there was none; `said` are the server's own words when it refused.
 
     Times are in seconds since the request was sent: `headers_at` and `first_at` (the first content), None when it never
-    came; `gap` is the longest silence between two events, `arrivals` how often content came. `problems` are what breaks the protocol, in words; `raw` is an
+    came; `gap` is the longest silence between two events, `arrivals` how often content came. `foreign` says that it speaks OpenAI's language where Anthropic's was asked for.
+    `problems` are what breaks the protocol, in words; `raw` is an
     error's whole text, for the envelopes that `said` has lost.
     """
 
@@ -48,6 +49,8 @@ class Reply:
     stop_reason: str = ""
     usage: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    streamed: bool = False  # it came as a stream of events
+    foreign: bool = False
     headers_at: float | None = None
     first_at: float | None = None
     gap: float = 0.0
@@ -60,11 +63,6 @@ class Reply:
     def whole(self) -> bool:
         """A good answer came, to its end."""
         return self.end is End.WHOLE and self.status == 200
-
-    @property
-    def streamed(self) -> bool:
-        """It came as a stream of events."""
-        return "event-stream" in self.headers.get("content-type", "")
 
     @property
     def refused(self) -> bool:
