@@ -51,6 +51,18 @@ def take(here: Here, path: str) -> Change:
     return _edit(here, f"take out {path}", text)
 
 
+def once(here: Here) -> Change:
+    """`litellm.once`: no request is put to an engine a second time, for all deployments and for each."""
+    text = here.text(_file(here))
+    for number, each in enumerate(yamltext.data(text)["model_list"]):
+        for key in ("num_retries", "max_retries"):
+            if each["litellm_params"].get(key):
+                text = yamltext.put(text, ["model_list", str(number), "litellm_params", key], 0)
+    for section in ("router_settings", "litellm_settings"):
+        text = yamltext.put(text, [section, "num_retries"], 0)
+    return _edit(here, "ask an engine once for each request", text)
+
+
 def rename(here: Here, path: str, name: str) -> Change:
     """`litellm.rename PATH NAME`."""
     return _edit(here, f"call {path} {name}", yamltext.rename(here.text(_file(here)), keys(path), name))
@@ -202,6 +214,7 @@ VERBS: dict[str, Verb] = {
     "litellm.reference": reference,
     "litellm.readable": readable,
     "litellm.address": address,
+    "litellm.once": once,
     "litellm.served": served,
     "litellm.patience": patience,
 }

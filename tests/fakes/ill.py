@@ -12,6 +12,7 @@ burst             the stream comes in one piece at its end; plain: JSON although
 usage=zero        no tokens are counted
 silence=SECONDS   in the middle of each stream; slow=SECONDS before the first token
 system-first      a system message further down is refused; no-thinking-blocks: so is thinking in the history;
+no-results        the result of a tool is refused
 strict            so is a field that is not Anthropic's own; bare: everything, for want of a --chat-template;
 no-auto           tools, as without --enable-auto-tool-choice; too-many: the second request at a time (429)
 no-messages       an engine without /v1/messages; count=404: without count_tokens; count=guess: a third of the truth
@@ -118,6 +119,8 @@ def refusal(request: Request, faults: Mapping[str, str], running: int) -> Refusa
             "56 validation errors:\n  {'type': 'literal_error', 'loc': ('body', 'messages', 1, 'content', 0, 'type'), 'msg': "
             "\"Input should be 'text', 'image', 'tool_use' or 'tool_result'\", 'input': 'thinking'}"
         )  # fmt: skip
+    if "no-results" in faults and request.tool_result is not None:
+        return 400, "BadRequestError", "Only user, assistant and system roles are supported, but got tool."
     extra = [name for name in _EXTRA if name in request.body]
     if "strict" in faults and extra:
         return 400, "invalid_request_error", f"{extra[0]}: Extra inputs are not permitted"

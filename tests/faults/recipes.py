@@ -19,6 +19,7 @@ from stackctl import toolchain
 from stackctl.model import ServiceKind
 from stackctl.toolchain.builds import build_for
 from stackctl.toolchain.environment import environment_path
+from tests.fakes import between as fakes_between
 from tests.fakes import stack
 from tests.faults import checkpoints
 
@@ -287,22 +288,19 @@ def spoil(case: Case, given: dict[str, Any]) -> None:
         file.chmod(int(given["mode"], 8))
 
 
-def clock_behind(case: Case, given: dict[str, Any]) -> None:
-    """The services began ten days from now."""
-    file = case.stack_root / "state.json"
-    state = json.loads(file.read_text())
-    for each in state["services"]:
-        each["since"] += 864000
-    file.write_text(json.dumps(state))
-
-
 def asked(case: Case, given: dict[str, Any]) -> None:
-    """A client asks the same so many `times` while the engine has the faults of `while`, and it is noted."""
+    """A client asks the same so many `times` (or each time something else: `other`) while the engine has the faults of `while`, and it is noted."""
     record = case.stack_root / "logs" / "requests.jsonl"
     before = record.read_text().count("\n") if record.exists() else 0
     stack.ask(f"{case.words['engine']}/fake/faults", {"faults": given["while"]})
-    body = {"model": stack.ALIAS, "max_tokens": 64, "stream": True, "messages": [{"role": "user", "content": "hello"}]}
-    for _ in range(given["times"]):
+    for number in range(given["times"]):
+        words = f"hello {number if given.get('other') else ''}"
+        body = {
+            "model": stack.ALIAS,
+            "max_tokens": 64,
+            "stream": True,
+            "messages": [{"role": "user", "content": words}],
+        }
         with contextlib.suppress(http.client.HTTPException):  # an answer that is cut
             stack.ask(f"{case.words['url']}/v1/messages", body, key=case.words["key"])
     stack.ask(f"{case.words['engine']}/fake/faults", {"faults": []})
@@ -363,6 +361,12 @@ def other_server(case: Case, given: dict[str, Any]) -> None:
 def series(case: Case, given: dict[str, Any]) -> None:
     """Doctor is pointed at what stands behind the gateway as if it were another one."""
     case.args += ["--url", f"{case.words['url']}"]
+
+
+def between(case: Case, given: dict[str, Any]) -> None:
+    """A reverse proxy stands before what doctor is pointed at."""
+    at = case.args.index("--url") + 1
+    case.args[at] = case.after.enter_context(fakes_between.proxy(case.args[at], **given))
 
 
 def dead_address(case: Case, given: dict[str, Any]) -> None:

@@ -236,12 +236,22 @@ class Stage:
         case.env |= {"MY_KEY": ENGINE_KEY}
         return case
 
-    def _hand(self, fault: Fault, root: Path) -> Case:
+    def _hand_behind(self, fault: Fault, root: Path) -> Case:
+        """The same before a stack of ours: two gateways in series."""
+        inner = self._started("litellm", lambda place: scripted(place, "litellm", []))
+        return self._hand(fault, root, {"inner": inner.url, "inner_key": inner.key})
+
+    def _hand(self, fault: Fault, root: Path, words: dict[str, str] | None = None) -> Case:
         case = Case(root, root / "state")
+        case.words |= words or {}
         port = stack.free_port()
         url = f"http://127.0.0.1:{port}"
         case.words |= {"engine": self._engine(keyless=True), "keyed": self._engine(), "url": url}
-        case.env |= {"LITELLM_MASTER_KEY": MASTER, "ENGINE_KEY": ENGINE_KEY}
+        case.env |= {
+            "LITELLM_MASTER_KEY": MASTER,
+            "ENGINE_KEY": ENGINE_KEY,
+            "INNER_KEY": case.words.get("inner_key", ""),
+        }
         file = _hand(case, fault, runs=True)
         case.args += ["--url", url]
         python = toolchain.locate(ServiceKind.GATEWAY, configured_python=None, accelerator="cpu").python

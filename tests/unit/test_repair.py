@@ -434,3 +434,13 @@ def test_a_model_that_an_engine_does_not_serve_gets_the_only_name_that_it_has(ho
     assert change.edits[0].text == HAND.replace("openai/qwen3", "openai/Qwen/Qwen3-8B")
     for names in ("none", "'`a`, `b`'"):
         assert repair.propose(facts(home, hand=file), finding(f"litellm.served qwen3 {names}")) is None
+
+
+def test_no_deployment_is_asked_twice(home: Path) -> None:
+    file = home / "litellm_config.yaml"
+    file.write_text(HAND.replace("/v1}", "/v1, num_retries: 2}"))
+    change = repair.propose(facts(home, hand=file), finding("litellm.once"))
+    assert change is not None
+    made = str(change.edits[0].text)
+    assert made.count("num_retries: 0") == 4
+    assert "num_retries: 2" not in made
