@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from stackctl.clients.types import Client
     from stackctl.config import Flags
 
-_VERSION_SECONDS = 30.0  # a client answers --version in 0.1 to 1.2 s; a cold disk takes longer
+_VERSION_SECONDS = 8.0  # a client answers --version in 0.1 to 1.2 s; a cold disk takes longer
 
 
 def run(name: str, arguments: Sequence[str], flags: Flags, *, down_after: bool, dry_run: bool, yes: bool) -> Outcome:
@@ -44,7 +44,9 @@ def run(name: str, arguments: Sequence[str], flags: Flags, *, down_after: bool, 
     paths = StackPaths(names.stack_name(flags.name, flags.config, os.environ))
     program = _program(client)
     version = _version(client, program)
-    notes = [f"{client.title} {_dotted(version)} {what}" for since, what in client.limits if version < since]
+    notes = [
+        f"{client.title} {_dotted(version)} {what}" for since, what in client.limits if version and version < since
+    ]
     facts, key = _stack(paths, flags, yes=yes, dry_run=dry_run)
     if client.adapt is not None:
         facts = client.adapt(facts, version)
@@ -97,10 +99,18 @@ def _program(client: Client) -> str:
     return os.path.abspath(found)
 
 
-def _version(client: Client, program: str) -> tuple[int, ...]:
-    """The installed version. Raises PreflightError when it is too old, or does not even say its version."""
+def _version(client: Client, program: str) -> tuple[int, ...] | None:
+    """The installed version; None for one that does not say it in time: it may look for updates first, or wait for a lock.
+
+    Raises PreflightError when it is too old, or broken.
+    """
     try:
         done = process.run([program, "--version"], timeout=_VERSION_SECONDS)
+    except process.RunTimeoutError:
+        known = client.version(os.environ) if client.version is not None else None
+        whose = f"; by its files it is {_dotted(known)}" if known else ""
+        output.warn(f"`{client.program} --version` did not answer within {_VERSION_SECONDS:g} s: not checked{whose}")
+        return known
     except StackError as error:
         raise _broken(client, program, error.message, error.evidence) from error
     numbers = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", done.output)

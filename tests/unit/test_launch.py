@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from stackctl import runstate
+from stackctl import clients, runstate
+from stackctl.commands import launch as command
 from stackctl.paths import StackPaths
 from tests.fakes import stubclients
 from tests.fakes.stubclients import KEY, saw, stub
@@ -384,6 +385,28 @@ def test_a_client_that_is_too_old_or_broken(
     assert said in done.stderr
     assert "npm install -g @anthropic-ai/claude-code" in done.stderr
     assert not dump.exists()
+
+
+@pytest.mark.parametrize(("name", "known"), [("claude", None), ("2.1.330", (2, 1, 330))])
+def test_a_client_that_hangs_when_it_is_asked_for_its_version_is_started_all_the_same(
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    known: tuple[int, ...] | None,
+) -> None:
+    (home / "bin").mkdir()
+    program = home / "bin" / name
+    program.write_text("#!/bin/sh\nexec sleep 600\n")
+    program.chmod(0o755)
+    if name != "claude":  # as the native installer has it
+        (home / "bin" / "claude").symlink_to(program)
+    monkeypatch.setenv("PATH", f"{home / 'bin'}:/usr/bin:/bin")
+    monkeypatch.setattr(command, "_VERSION_SECONDS", 0.5)
+    assert command._version(clients.get("claude"), str(program)) == known
+    said = capsys.readouterr().err
+    assert "`claude --version` did not answer within 0.5 s: not checked" in said
+    assert ("by its files it is 2.1.330" in said) is (known is not None)
 
 
 def test_a_version_that_does_not_know_the_window_runs_and_is_named(home: Path, running: StackPaths) -> None:
