@@ -9,12 +9,16 @@ from __future__ import annotations
 import json
 import platform
 import re
+import textwrap
+import time
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from stackctl import __version__, redact
+from stackctl.checks import asked
 from stackctl.clients import claude_version
+from stackctl.model import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from stackctl.model import Finding
 
 _TAIL = 60  # lines of each log
+_REQUESTS = 20  # of the newest ones
 _LONGEST = 300  # characters of a line
 _SECRET = re.compile(r"key|token|secret|password|authorization|cookie", re.IGNORECASE)
 _VARIABLES = ("ANTHROPIC_", "CLAUDE", "API_", "STACKCTL_", "NO_PROXY", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "HF_", "CUDA_", "VLLM_")  # fmt: skip
@@ -35,16 +40,20 @@ _CONTENT = re.compile(
     re.IGNORECASE,
 )
 _HEAD = re.compile(r"(?:\([^()]{1,60}\) )?[A-Z]{4,8} [\d-]{1,10} [\d:]{1,8} \[[^\]\s]{1,80}\] ")
+_POLL = re.compile(r'"GET /(?:health\S*|metrics|ping|v1/models\S*) HTTP/[\d.]+" 200')  # ours, every few seconds
 _QUOTED = re.compile(r"'[^']{40,}'|\"[^\"]{40,}\"|`[^`]{40,}`|\{.{40,}\}")
 
 
 def text(facts: Facts, findings: Sequence[Finding], said: str) -> str:
     """The report, in Markdown."""
-    lines = ["# stackctl doctor --report", "", f"verdict: {_safe(facts, said)}", ""]
+    when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+    how = "without a request" if facts.static else "with requests"
+    lines = ["# stackctl doctor --report", "", f"verdict: {_safe(facts, said)}", "", f"made {when}, {how}", ""]
     for title, part in (
         ("Versions", _versions(facts)),
         ("Findings", _findings(facts, findings)),
         ("Services", _services(facts)),
+        ("The newest requests", _requests(facts)),
         ("Configuration", _configuration(facts)),
         ("This shell", _shell(facts)),
         *((f"The end of {name}.log", _log(facts, log)) for name, log in sorted(facts.logs.items())),
@@ -76,11 +85,21 @@ def _versions(facts: Facts) -> Iterator[str]:
 
 
 def _findings(facts: Facts, findings: Sequence[Finding]) -> Iterator[str]:
-    for each in findings:
-        yield f"{each.status:<8}{each.hop:<14}{each.id}{': ' + each.cause if each.cause else ''}"
-        yield from (f"        | {_without_content(line)}" for line in each.evidence)
+    """What is wrong first; of what is fine, or was left out because of that, the ids."""
     if facts.load_error is not None:
         yield f"configuration: {facts.load_error.message}"
+    told = [each for each in findings if each.status is not Status.OK and not each.cause.startswith("needs ")]
+    for each in sorted(told, key=lambda each: (Status.FAIL, Status.WARN, Status.SKIPPED).index(each.status)):
+        yield f"{each.status:<8}{each.hop:<14}{each.id}{': ' + each.cause if each.cause else ''}"
+        yield from (f"        | {_without_content(line)}" for line in each.evidence)
+    yield from _named("ok", [each.id for each in findings if each.status is Status.OK])
+    yield from _named("skipped", [each.id for each in findings if each.cause.startswith("needs ")])
+
+
+def _named(what: str, ids: Sequence[str]) -> list[str]:
+    return textwrap.wrap(
+        ", ".join(ids), 110, initial_indent=f"{what:<8}", subsequent_indent=" " * 8, break_on_hyphens=False
+    )
 
 
 def _services(facts: Facts) -> Iterator[str]:
@@ -88,8 +107,28 @@ def _services(facts: Facts) -> Iterator[str]:
     if state is None:
         return
     yield f"stack {state.name}: {state.state}, {'running' if facts.running else 'no supervisor'}, plan {state.plan_digest}"
+    now = time.time()
     for each in state.services:
-        yield f"{each.name}: {each.state}, port {each.port}, {each.restarts} restarts, {each.model} {each.detail}".rstrip()
+        since = f" for {now - each.since:.0f} s" if each.since else ""
+        times = f"{each.restarts} restarts ({each.deaths} deaths)"
+        yield f"{each.name}: {each.state}{since}, port {each.port}, {times}, {each.model} {each.detail}".rstrip()
+    if state.verified_at:
+        yield f"a token came through it {now - state.verified_at:.0f} s ago"
+    if state.failure:
+        yield f"failure: {state.failure.get('service', '')}: {_without_content(str(state.failure.get('reason', '')))}"
+    if state.notice:
+        yield f"notice: {state.notice}"
+
+
+def _requests(facts: Facts) -> Iterator[str]:
+    """When the gateway was asked by clients, and how that ended; never what."""
+    try:
+        found = asked.recorded(facts.paths.requests) if facts.paths is not None and facts.own else ()
+    except OSError:
+        return
+    for each in found[-_REQUESTS:]:
+        when = time.strftime("%m-%d %H:%M:%S UTC", time.gmtime(each.at))
+        yield f"{when}  {each.path.partition('?')[0]} -> {each.status}, {each.end}, {each.seconds:.1f} s, {each.client}"
 
 
 def _configuration(facts: Facts) -> Iterator[str]:
@@ -100,7 +139,9 @@ def _configuration(facts: Facts) -> Iterator[str]:
 
         yield from yaml.safe_dump(_masked(msgspec.to_builtins(facts.loaded.config)), sort_keys=False).splitlines()
     if facts.prepared is not None:
-        yield from (f"# {fact.name}: {fact.value} ({fact.origin} {fact.detail})" for fact in facts.prepared.plan.facts)
+        for fact in facts.prepared.plan.facts:
+            value = _masked(fact.value, fact.name.replace("tokens", ""))
+            yield f"# {fact.name}: {value} ({fact.origin} {fact.detail})"
 
 
 def _masked(value: Any, name: str = "") -> Any:
@@ -108,9 +149,17 @@ def _masked(value: Any, name: str = "") -> Any:
     if isinstance(value, dict):
         return {key: _masked(each, str(key)) for key, each in value.items()}
     if isinstance(value, list):
-        return [_masked(each, name) for each in value]
+        before = ["", *map(str, value)]  # `--api-key WORD` of a command
+        return [_masked(each, f"{name} {_flag(flag)}") for flag, each in zip(before, value, strict=False)]
+    if isinstance(value, str) and "=" in value and _SECRET.search(_flag(value.partition("=")[0])):
+        return f"{value.partition('=')[0]}={redact.HIDDEN}"
     reference = isinstance(value, str) and value.startswith(("os.environ/", "env/"))
     return redact.HIDDEN if isinstance(value, str) and _SECRET.search(name) and not reference else value
+
+
+def _flag(word: str) -> str:
+    """The name of a flag that its value follows; of no other word: values may be called like secrets."""
+    return word if word.startswith("-") and "=" not in word else ""
 
 
 def _shell(facts: Facts) -> Iterator[str]:
@@ -122,7 +171,7 @@ def _shell(facts: Facts) -> Iterator[str]:
 
 
 def _log(facts: Facts, log: str) -> Iterator[str]:
-    own = [line for line in map(facts.clean, log.splitlines()) if _OWN.match(line)]
+    own = [line for line in map(facts.clean, log.splitlines()) if _OWN.match(line) and not _POLL.search(line)]
     yield from map(_without_content, own[-_TAIL:])
 
 

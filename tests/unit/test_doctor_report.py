@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
 from typing import TYPE_CHECKING
 
 from stackctl.checks import bundle, facts
 from stackctl.config import Flags
 from stackctl.model import Finding, Status
+from stackctl.paths import StackPaths
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 KEY = "sk-stackctl-canary0123456789abcdef0123456789abcdef"
 PLAIN = "canary-of-a-password"  # what no pattern knows, only its name
@@ -55,9 +60,45 @@ def test_no_canary_is_in_it_and_the_cause_is(tmp_path: Path) -> None:
 def test_a_hand_written_file_is_shown_without_its_keys(tmp_path: Path) -> None:
     config = {
         "model_list": [{"model_name": "a", "litellm_params": {"model": "anthropic/x", "api_key": PLAIN, "api_base": "http://h:1"}}],
+        "command": ["serve", "--api-key", PLAIN, f"--hf-token={PLAIN}", "--max-tokens", "5"],
         "general_settings": {"master_key": "os.environ/MASTER", "database_url": f"postgres://u:{PLAIN}@h/db"},
     }  # fmt: skip
     text = bundle.text(seen(tmp_path, hand_config=config, secrets=frozenset(), logs={}), [], "x")
     assert PLAIN not in text
     assert "os.environ/MASTER" in text
     assert "http://h:1" in text
+    assert "--hf-token=<redacted>" in text
+    assert "serve\n  - --api-key\n  - <redacted>" in text or "serve\n- --api-key\n- <redacted>" in text
+
+
+def test_what_is_wrong_comes_first_then_the_requests_without_what_they_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STACKCTL_HOME", str(tmp_path / "state"))
+    paths = StackPaths("default")
+    os.makedirs(paths.logs)
+    row = {
+        "at": 1795652380.0,
+        "seconds": 181.5,
+        "path": "/v1/messages?beta=true",
+        "status": 500,
+        "end": "whole",
+        "request": "0f",
+        "agent": "claude-cli/2",
+    }
+    with open(paths.requests, "w", encoding="utf-8") as stream:
+        stream.write(json.dumps({**row, "error": PROMPT}) + "\n")
+    log = 'INFO:     127.0.0.1:1 - "GET /health HTTP/1.1" 200 OK\nINFO:     127.0.0.1:1 - "GET /health HTTP/1.1" 503\n'
+    found = [
+        Finding("machine.gpu", Status.OK, hop="machine"),
+        Finding("answers@engine:main", Status.SKIPPED, "needs engine.process", hop="engine"),
+        Finding("client.cache", Status.WARN, "slow", hop="client"),
+        Finding("engine.died", Status.FAIL, "it died", hop="engine"),
+    ]
+    text = bundle.text(seen(tmp_path, paths=paths, logs={"engine": log}), found, "it died")
+    wrong = text[text.index("## Findings") : text.index("## Services")]
+    assert wrong.index("engine.died: it died") < wrong.index("client.cache: slow") < wrong.index("ok      machine.gpu")
+    assert "skipped answers@engine:main" in wrong
+    assert "/v1/messages -> 500, whole, 181.5 s, Claude Code" in text
+    assert "CANARY" not in text
+    assert ('HTTP/1.1" 503' in text, 'HTTP/1.1" 200' in text) == (True, False)
