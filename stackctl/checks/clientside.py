@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from stackctl.checks.facts import Facts
 
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+_LOOPBACK = {"127.0.0.1", "localhost", "::1", "0.0.0.0"}
+_LONG = "[1m]"  # Claude Code takes it off the name again
 _HARD = {"ANTHROPIC_BASE_URL", claude.TOKEN, "ANTHROPIC_MODEL", "ANTHROPIC_API_KEY", *claude.SWITCHES}
 
 
@@ -28,7 +29,7 @@ def _url(facts: Facts) -> str:
     return facts.environ.get("ANTHROPIC_BASE_URL", "")
 
 
-def _gateway(facts: Facts) -> str:
+def gateway(facts: Facts) -> str:
     """The gateway that is looked at: of the stack that runs, or the one that was named; empty without one."""
     if facts.own:
         return facts.state.gateway_url if facts.running and facts.state is not None else ""
@@ -46,12 +47,12 @@ def _at(url: str) -> tuple[str, int]:
 
 def uses(facts: Facts) -> bool:
     """Whether this shell points Claude Code at the gateway that is looked at."""
-    return bool(_url(facts)) and bool(_gateway(facts)) and _at(_url(facts)) == _at(_gateway(facts))
+    return bool(_url(facts)) and bool(gateway(facts)) and _at(_url(facts)) == _at(gateway(facts))
 
 
 def address(facts: Facts) -> Iterator[Finding]:
     """The address in this shell is one that something listens at, and the stack's."""
-    url, gateway = _url(facts), _gateway(facts)
+    url, here = _url(facts), gateway(facts)
     if not url:
         if facts.own and facts.running:
             why = (
@@ -68,12 +69,12 @@ def address(facts: Facts) -> Iterator[Finding]:
     if addresses.parts(url).path.rstrip("/").endswith("/v1"):
         yield answers.finding("client.base-url-v1", Status.FAIL, shown, url=url.rstrip("/").removesuffix("/v1"))
     elif host == "127.0.0.1" and not any(each.port == port for each in sockets.listening()):
-        meant = f"the stack is at {gateway}" if gateway else "no stack runs"
+        meant = f"the stack is at {here}" if here else "no stack runs"
         yield answers.finding(
             "client.stale-url", Status.FAIL, (*shown, f"nobody listens on port {port}"), url=url, meant=meant
         )
-    elif gateway and facts.own and not uses(facts):
-        yield answers.finding("client.other-url", Status.WARN, shown, url=url, gateway=gateway, blocks=False)
+    elif here and facts.own and not uses(facts):
+        yield answers.finding("client.other-url", Status.WARN, shown, url=url, gateway=here, blocks=False)
 
 
 def key(facts: Facts) -> Iterator[Finding]:
@@ -101,7 +102,7 @@ def variables(facts: Facts) -> Iterator[Finding]:
     client = facts.state.client if facts.state is not None and facts.running else None
     if client is None or not uses(facts):
         return
-    model = environ.get("ANTHROPIC_MODEL", "")
+    model = environ.get("ANTHROPIC_MODEL", "").removesuffix(_LONG)
     ours = {client.model, *(each.model for each in client.routes)}
     ours |= set(map(claude.twin, ours))
     served = {*ours, client.served, *(facts.loaded.config.aliases if facts.loaded is not None else ())}
@@ -118,6 +119,8 @@ def variables(facts: Facts) -> Iterator[Finding]:
         for name in ("CLAUDE_CODE_MAX_CONTEXT_TOKENS", "CLAUDE_CODE_MAX_OUTPUT_TOKENS", "API_TIMEOUT_MS")
         if name in environ and name in wanted and environ[name] != wanted[name]
     ]
+    if environ.get("ANTHROPIC_MODEL", "").endswith(_LONG):
+        stale.append(f"ANTHROPIC_MODEL={model}{_LONG}: Claude Code believes in a window of a million tokens")
     missing = [name for name in ("CLAUDE_CODE_MAX_CONTEXT_TOKENS",) if name in wanted and name not in environ]
     if stale or missing:
         shown = [*stale, *(f"{name} is not set" for name in missing)]
@@ -231,7 +234,7 @@ def node(facts: Facts) -> Iterator[Finding]:
 CHECKS = (
     Check("client.program", Hop.CLIENT, "The installed Claude Code can use a stack.", program),
     Check("client.node", Hop.CLIENT, "Claude Code finds the Node that it needs.", node),
-    Check("client.address", Hop.CLIENT, "This shell's ANTHROPIC_BASE_URL is the stack's.", address),
+    Check("client.address", Hop.CLIENT, "This shell's ANTHROPIC_BASE_URL is the stack's.", address, ("client.values",)),
     Check("client.key", Hop.CLIENT, "This shell's key is the stack's.", key, ("client.address",)),
     Check("client.variables", Hop.CLIENT, "This shell's other variables are the stack's.", variables, ("client.address",)),
     Check("client.proxies", Hop.CLIENT, "No proxy stands before loopback.", proxies, ("client.address",)),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from stackctl.checks import (
     clientmore,
     clientside,
+    clientvalues,
     configuration,
     dotenv,
     engineflags,
@@ -48,6 +49,7 @@ def checks(facts: Facts) -> tuple[Check, ...]:
     found += [
         *clientside.CHECKS,
         *clientmore.CHECKS,
+        *clientvalues.CHECKS,
         *_after_their_processes(facts),
         *storms.CHECKS,
         *dotenv.CHECKS,

@@ -50,7 +50,7 @@ def text_of(path: str) -> str:
     except OSError:
         return ""
     try:
-        return os.read(handle, _LARGEST).decode(errors="replace")
+        return os.read(handle, _LARGEST).decode(errors="replace").removeprefix("\ufeff")  # Windows editors' mark
     except OSError:
         return ""
     finally:

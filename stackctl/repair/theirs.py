@@ -30,7 +30,7 @@ def settings(here: Here) -> Change | None:
     if not found:
         return None
     path = found[0][0]
-    data = json.loads(here.text(path))
+    data = json.loads(here.text(path).removeprefix("\ufeff"))
     for each, name in found:
         if each == path:
             data["env"].pop(name, None)

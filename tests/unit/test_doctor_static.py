@@ -12,7 +12,17 @@ import pytest
 import yaml
 
 from stackctl import config, files
-from stackctl.checks import as_started, clientside, configuration, facts, handmade, machine, modelfiles, runner
+from stackctl.checks import (
+    as_started,
+    clientside,
+    clientvalues,
+    configuration,
+    facts,
+    handmade,
+    machine,
+    modelfiles,
+    runner,
+)
 from stackctl.config import Flags
 from stackctl.model import ClientFacts, Status
 from stackctl.paths import StackPaths
@@ -137,7 +147,7 @@ def client(
         environ={"HOME": str(tmp_path), "PATH": str(tmp_path / "bin"), **(environ or {})}, home=str(tmp_path), cwd=str(tmp_path / "project"),
         flags=Flags(), static=True, state=state if running else None, running=running, client_key="sk-stackctl-right-key",
     )  # fmt: skip
-    return [(each.id, each.status) for each in bad(clientside.CHECKS, seen)]
+    return [(each.id, each.status) for each in bad((*clientvalues.CHECKS, *clientside.CHECKS), seen)]
 
 
 @pytest.fixture
@@ -168,6 +178,48 @@ def test_a_clean_shell_and_one_with_the_exports_are_fine(tmp_path: Path, listeni
     }  # what `env` gives to Claude Code before 2.1.325
     assert client(tmp_path, older, port=listening) == []
     assert client(tmp_path, running=False) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil"),
+    [
+        ("ANTHROPIC_BASE_URL", "{}\r"),
+        ("ANTHROPIC_BASE_URL", '"{}"'),
+        ("ANTHROPIC_AUTH_TOKEN", "{}\n"),
+        ("ANTHROPIC_AUTH_TOKEN", "Bearer {}"),
+        ("ANTHROPIC_MODEL", "{} "),
+    ],
+)
+def test_a_value_with_something_left_in_it_is_named_once(tmp_path: Path, listening: int, name: str, spoil: str) -> None:
+    shell = exports(listening)
+    shell[name] = spoil.format(shell[name])
+    assert client(tmp_path, shell, port=listening) == [("client.malformed", "fail")]
+
+
+@pytest.mark.parametrize("change", ["", "https://"])
+def test_an_address_of_another_scheme_is_named(tmp_path: Path, listening: int, change: str) -> None:
+    shell = exports(listening)
+    shell["ANTHROPIC_BASE_URL"] = shell["ANTHROPIC_BASE_URL"].replace("http://", change)
+    assert client(tmp_path, shell, port=listening) == [("client.malformed", "fail")]
+
+
+def test_a_header_that_takes_the_keys_place_is_named_and_others_are_not(tmp_path: Path, listening: int) -> None:
+    headers = "X-Team: a\nAuthorization: Bearer other"
+    assert client(tmp_path, exports(listening) | {"ANTHROPIC_CUSTOM_HEADERS": "X-Team: a"}, port=listening) == []
+    found = client(tmp_path, exports(listening) | {"ANTHROPIC_CUSTOM_HEADERS": headers}, port=listening)
+    assert found == [("client.malformed", "fail")]
+
+
+def test_the_long_form_of_a_name_is_served_and_its_window_is_not_true(tmp_path: Path, listening: int) -> None:
+    long = exports(listening) | {"ANTHROPIC_MODEL": "claude-local[1m]"}
+    assert client(tmp_path, long, port=listening) == [("client.stale-values", "warn")]
+
+
+def test_a_settings_file_with_a_byte_order_mark_is_read(tmp_path: Path, listening: int) -> None:
+    file = tmp_path / ".claude" / "settings.json"
+    file.parent.mkdir()
+    file.write_bytes(b'\xef\xbb\xbf{"env": {"ANTHROPIC_BASE_URL": "http://127.0.0.1:9"}}')
+    assert client(tmp_path, exports(listening), port=listening) == [("client.settings-override", "fail")]
 
 
 @pytest.mark.parametrize("broken", ["", "[]", "[" * 100_000, '{"config": 5}'], ids=["empty", "list", "deep", "number"])
