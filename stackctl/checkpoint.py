@@ -156,7 +156,7 @@ def _config(path: str, files: dict[str, int]) -> dict[str, Any]:
         raise PreflightError(
             f"{full} is larger than 32 MiB", remedy="that is not a model's configuration: check the file"
         )
-    again = "download the model again: the file is damaged"
+    again = "stackctl doctor --fix  fetches it again, where something says which model it is; or copy it again"
     try:
         data = json.loads(raw)
     except (ValueError, RecursionError) as error:

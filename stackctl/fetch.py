@@ -28,7 +28,7 @@ def check_local(path: str) -> None:
     """Raise PreflightError, naming what is missing, unless `path` is a whole model that vLLM can load safely."""
     full = os.path.abspath(os.path.expanduser(path))
     found = checkpoint.read(full)
-    again = "download the model again, or name another directory"
+    again = "stackctl doctor --fix  fetches it again, where something says which model it is; or name another directory"
     if not found.has_tokenizer:
         raise PreflightError(
             f"the model directory {full} has no tokenizer (tokenizer.json or tokenizer.model)", remedy=again

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
-import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stackctl import checkpoint, fetch, sizes, vllm_flags
 from stackctl.catalog import families, registries
-from stackctl.checks import answers, before, code, preflight
+from stackctl.checks import answers, before, code, preflight, whole
 from stackctl.checks.check import Check, Hop
 from stackctl.config import EMBEDDED
 from stackctl.errors import PreflightError
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
     from stackctl.checks.facts import Facts
     from stackctl.config import EngineConfig
     from stackctl.plan import EnginePlan
-
-_HEADER = 256 * 1024 * 1024  # bytes; safetensors allows 100 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,48 +74,9 @@ def shards(facts: Facts) -> Iterator[Finding]:
         directory = each.directory
         if directory is None:
             continue
-        tensors = [name for name in sorted(os.listdir(directory)) if name.endswith(".safetensors")]
-        bad = [*_unlisted(directory)]
-        bad += [f"{name}: {why}" for name in tensors if (why := _cut(os.path.join(directory, name)))]
+        bad = whole.weights(directory)
         if bad:
-            yield answers.finding("model.damaged", Status.FAIL, bad[:5], files=len(bad), directory=directory)
-
-
-def _unlisted(directory: str) -> Iterator[str]:
-    """Files that the index of the weights names and that are not there."""
-    try:
-        with open(os.path.join(directory, "model.safetensors.index.json"), "rb") as stream:
-            named = json.loads(stream.read(checkpoint.LARGEST_CONFIG))["weight_map"]
-        files = sorted(set(named.values()))
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        yield "model.safetensors.index.json: not readable"
-        return
-    for name in files:
-        if not os.path.isfile(os.path.join(directory, str(name))):
-            yield f"{name}: missing"
-
-
-def _cut(path: str) -> str:
-    """Why a safetensors file is not whole; empty when it is (eight bytes of length, a JSON header, the tensors)."""
-    try:
-        with open(path, "rb") as stream:
-            size = os.fstat(stream.fileno()).st_size
-            raw = stream.read(8)
-            if len(raw) < 8:
-                return f"{size} bytes long"
-            length = struct.unpack("<Q", raw)[0]
-            if length > min(_HEADER, size):
-                return "no safetensors header"
-            header = json.loads(stream.read(length))
-        ends = [each["data_offsets"][1] for name, each in header.items() if name != "__metadata__"]
-    except OSError as error:
-        return error.strerror or "not readable"
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
-        return "no safetensors header"
-    whole = 8 + length + max(ends, default=0)
-    return "" if size == whole else f"{size:,} of {whole:,} bytes"
+            yield whole.damaged(directory, bad)
 
 
 def template(facts: Facts) -> Iterator[Finding]:

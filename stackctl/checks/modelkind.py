@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING
 
 from stackctl import checkpoint, fetch, vllm_registry
-from stackctl.checks import answers, modelfiles
+from stackctl.checks import answers, modelfiles, whole
 from stackctl.checks.check import Check, Hop
 from stackctl.config import EMBEDDED
 from stackctl.errors import PreflightError
-from stackctl.hub import again, origin
 from stackctl.hub.cache import lacking, repo_dir, snapshot
-from stackctl.hub.download import endpoint
 from stackctl.model import Status
 
 if TYPE_CHECKING:
@@ -21,11 +18,6 @@ if TYPE_CHECKING:
 
     from stackctl.checks.facts import Facts
     from stackctl.model import Finding
-
-_LARGEST = 64 * 1024 * 1024  # bytes of a tokenizer.json; real ones have 2 to 35 MB
-_TAIL = 4096  # bytes
-_WORDS = frozenset({"tokenizer.json", "vocab.json", "vocab.txt", "merges.txt"})
-_WORD_FILES = (".model", ".tiktoken")
 
 
 def method(facts: Facts) -> Iterator[Finding]:
@@ -44,46 +36,10 @@ def method(facts: Facts) -> Iterator[Finding]:
 
 
 def texts(facts: Facts) -> Iterator[Finding]:
-    """The tokenizer and what goes with it is whole JSON."""
+    """The tokenizer and what goes with it is whole."""
     for each in modelfiles.models(facts):
-        for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json") if each.files else ():
-            if why := _spoilt(os.path.join(str(each.files), name)):
-                yield answers.finding("model.damaged", Status.FAIL, (f"{name}: {why}",), files=1, directory=each.files)
-                break
-        else:
-            if each.files and (short := list(_short(each.files))):
-                yield answers.finding("model.damaged", Status.FAIL, short[:5], files=len(short), directory=each.files)
-
-
-def _short(directory: str) -> Iterator[str]:
-    """Files of the tokenizer that are shorter than the hub's listing says, where one was kept: no syntax shows it."""
-    place = origin.of(directory, endpoint())
-    for each in (again.kept_listing(place) or ()) if place is not None else ():
-        if each.name in _WORDS or each.name.endswith(_WORD_FILES):
-            try:
-                size = os.stat(os.path.join(directory, each.name)).st_size
-            except OSError:
-                continue
-            if size < each.size:
-                yield f"{each.name}: {size:,} of {each.size:,} bytes"
-
-
-def _spoilt(path: str) -> str:
-    """Why a JSON file is not one; empty when it is, or is not there. Of large ones only the end is read."""
-    try:
-        with open(path, "rb") as stream:
-            size = os.fstat(stream.fileno()).st_size
-            if size > 1 << 20:
-                stream.seek(-_TAIL, os.SEEK_END)
-                return "" if stream.read().rstrip().endswith(b"}") else "it ends in the middle"
-            json.loads(stream.read(_LARGEST))
-    except FileNotFoundError:
-        return ""
-    except OSError as error:
-        return error.strerror or "not readable"
-    except (ValueError, RecursionError) as error:
-        return f"not JSON: {error}"
-    return ""
+        if each.files and (bad := whole.texts(each.files)):
+            yield whole.damaged(each.files, bad)
 
 
 def cached(facts: Facts) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from stackctl import chat_templates, fetch, output, own_code, planning, render, sizes, toolchain
-from stackctl.checks import before, code, preflight, verdict
+from stackctl.checks import before, code, preflight, verdict, whole
 from stackctl.commands import trust
 from stackctl.config import EMBEDDED, Flags
 from stackctl.errors import InterruptedByUser, PreflightError
@@ -155,6 +155,9 @@ def _fetch_model(prepared: Prepared, engine: EnginePlan) -> None:
         )
         progress(f"{engine.model} is on disk")
         fail_on([*preflight.on_disk(prepared, engine, directory), *code.in_files(prepared, engine, directory)])
+        fail_on(whole.of(directory))
+    else:
+        fail_on(whole.of(os.path.abspath(os.path.expanduser(engine.model))))
 
 
 def measured(prepared: Prepared) -> Prepared:

@@ -227,7 +227,7 @@ def test_models_that_the_hub_does_not_give(home: Path) -> None:
 
 
 def checkpoint(directory: Path, **config: Any) -> Path:
-    """A model on disk that looks whole."""
+    """A model on disk that looks whole, but for its weights."""
     directory.mkdir(parents=True)
     given = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "max_position_embeddings": 8192, **config}
     (directory / "config.json").write_text(json.dumps(given))
@@ -242,11 +242,13 @@ def test_models_on_disk_that_are_not_whole(home: Path) -> None:
         directory = checkpoint(root / f"no-{name}")
         next(directory.glob(f"{name}.*")).unlink()
     checkpoint(root / "no-json").joinpath("config.json").write_text("{")
+    checkpoint(root / "cut")
     for name, says in (
         ("no-config", "config.json"),
         ("no-tokenizer", "has no tokenizer"),
         ("no-model", "has no weights"),
         ("no-json", "config.json"),
+        ("cut", "are not whole"),
         ("nowhere", "does not exist"),
     ):
         refused(up(home, engine(model=str(root / name))), PREFLIGHT, says, "")

@@ -315,7 +315,9 @@ def _copied(name: str, root: Path, url: str, how: str) -> Path:
     """A model of the hub in a directory, as `hf download --local-dir` or `git clone` leaves it."""
     from huggingface_hub import HfApi
 
-    place = Path(HfApi(endpoint=url, token=False).snapshot_download(name, local_dir=root / name))
+    place = Path(
+        HfApi(endpoint=url, token=False).snapshot_download(name, local_dir=root / name, cache_dir=root / "cache")
+    )
     if how == "git":
         shutil.rmtree(place / ".cache")
         git = place / ".git"

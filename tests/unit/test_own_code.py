@@ -33,7 +33,7 @@ CONFIG = json.dumps({
     "num_key_value_heads": 2, "vocab_size": 512,
 }).encode()  # fmt: skip
 FILES = {"config.json": CONFIG, "theirs.py": b"raise SystemExit('run')\n", "tokenizer.json": b"{}",
-         "model.safetensors": b"\0" * 1024}  # fmt: skip
+         "model.safetensors": b"\x02" + bytes(7) + b"{}"}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

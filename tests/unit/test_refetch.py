@@ -221,7 +221,7 @@ def downloaded(hub: Hub, tmp_path: Path) -> Path:
     from huggingface_hub import HfApi
 
     place = tmp_path / "models" / "acme--tiny"
-    HfApi(endpoint=hub.url, token=False).snapshot_download(NAME, local_dir=place)
+    HfApi(endpoint=hub.url, token=False).snapshot_download(NAME, local_dir=place, cache_dir=tmp_path / "cache")
     hub.requests.clear()
     return place
 
