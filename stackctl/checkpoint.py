@@ -41,18 +41,15 @@ _SHARD = re.compile(r"^(?P<stem>.+)-(?P<n>\d{5,6})-of-(?P<of>\d{5,6})\.(?:safete
 class Checkpoint:
     """What a checkpoint's files say.
 
-    `max_positions` is the largest window in tokens, None where nothing says it; `positions_derived` is true when it
-    is not written there as such, but was scaled by RoPE or taken from a default of the scaling. `weight_bytes` counts
-    the files of the format that vLLM would load (`weight_formats[0]`), `missing_shards` those that the names of the
-    others promise. `chat_template` is the one for tools where there are several.
+    `max_positions` is the largest window in tokens, None where nothing says it. `weight_bytes` counts the files of the
+    format that vLLM would load (`weight_formats[0]`), `missing_shards` those that the names of the others promise.
+    `chat_template` is the one for tools where there are several.
     """
 
     path: str
     architectures: tuple[str, ...]
     model_type: str
     max_positions: int | None
-    positions_derived: bool
-    dtype: str | None
     quantization: str | None
     needs_remote_code: bool
     has_tokenizer: bool
@@ -82,16 +79,13 @@ def read(path: str) -> Checkpoint:
     mistral = "params.json" in files and bool({"tekken.json", "tokenizer.model"} & set(files))
     config = _config(path, files)
     text = _text_config(config)
-    positions, derived = _max_positions(config, text)
     tokenizer = _optional_json(os.path.join(path, "tokenizer_config.json"))
     formats, total, missing = _weights(files)
     return Checkpoint(
         path=path,
         architectures=_strings(config.get("architectures")),
         model_type=_string(config.get("model_type")) or "",
-        max_positions=positions,
-        positions_derived=derived,
-        dtype=_first_string(text, config, keys=("dtype", "torch_dtype")),
+        max_positions=_max_positions(config, text),
         quantization=_quantization(config, text),
         needs_remote_code=bool(config.get("auto_map")),
         has_tokenizer=bool(_TOKENIZER_FILES & set(files)) or any(name.endswith(".tiktoken") for name in files),
@@ -186,7 +180,7 @@ def _text_config(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
-def _max_positions(config: dict[str, Any], text: dict[str, Any]) -> tuple[int | None, bool]:
+def _max_positions(config: dict[str, Any], text: dict[str, Any]) -> int | None:
     found = [value for key in _LENGTH_KEYS if (value := _count(text.get(key)))]
     longest = min(found, default=None)
     if own := _count(text.get("model_max_length")):
@@ -200,10 +194,10 @@ def _max_positions(config: dict[str, Any], text: dict[str, Any]) -> tuple[int | 
             factor = float(scale)
         original = _count(rope.get("original_max_position_embeddings"))
         if longest is None and original:
-            return int(original * (scale if isinstance(scale, int | float) and scale > 0 else 1)), True
+            return int(original * (scale if isinstance(scale, int | float) and scale > 0 else 1))
     if longest is None or factor == 1.0 or "gemma3" in model_type:
-        return longest, False
-    return int(longest * factor), True
+        return longest
+    return int(longest * factor)
 
 
 def _rope_parameters(text: dict[str, Any]) -> list[dict[str, Any]]:
@@ -280,10 +274,6 @@ def _count(value: Any) -> int | None:
 
 def _string(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
-
-
-def _first_string(*configs: dict[str, Any], keys: tuple[str, ...]) -> str | None:
-    return next((value for config in configs for key in keys if (value := _string(config.get(key)))), None)
 
 
 def _strings(value: Any) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection
 
 _LISTEN = "0A"
 _ESTABLISHED = "01"
@@ -114,23 +114,6 @@ def _inodes_of(pid: int) -> set[int]:
                 if target.startswith("socket:["):
                     inodes.add(int(target[8:-1]))
     return inodes
-
-
-def listeners_of(pids: Iterable[int]) -> list[Listener]:
-    """Return the listening sockets that processes of `pids` hold."""
-    ours = set(pids)
-    every = listening()
-    if every and every[0].inode == 0:
-        return [each for each in every if ours.intersection(each.pids)]
-    holders: dict[int, list[int]] = {}
-    for pid in sorted(ours):
-        for inode in _inodes_of(pid):
-            holders.setdefault(inode, []).append(pid)
-    return [
-        Listener(each.host, each.port, each.uid, each.inode, tuple(holders[each.inode]))
-        for each in every
-        if each.inode in holders
-    ]
 
 
 def _answers(listener: Listener, host: str, port: int) -> bool:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from stackctl.checks.facts import Facts
+    from stackctl.host import Host
     from stackctl.model import Finding
 
 _TAIL = 60  # lines of each log
@@ -72,6 +73,7 @@ def _versions(facts: Facts) -> Iterator[str]:
     yield f"stackctl {__version__}, Python {platform.python_version()}, {platform.platform()}"
     if facts.host is not None:
         yield facts.host.summary()
+        yield from filter(None, (_processor(facts.host), _container(facts.host)))
         drivers = sorted({each.driver for each in facts.host.gpus})
         if drivers:
             yield f"NVIDIA driver {', '.join(drivers)}"
@@ -82,6 +84,16 @@ def _versions(facts: Facts) -> Iterator[str]:
     version = claude_version.installed(facts.environ)
     if version is not None:
         yield f"Claude Code {'.'.join(map(str, version))}"
+
+
+def _processor(host: Host) -> str:
+    """What decides whether vLLM's CPU build runs, and how fast."""
+    return f"processor with {', '.join(host.cpu_features)}" if host.cpu_features else ""
+
+
+def _container(host: Host) -> str:
+    where = f"in a container ({host.container})" if host.container else "WSL" if host.wsl else ""
+    return ", ".join(filter(None, (where, "memory limited by a control group" if host.memory_limited else "")))
 
 
 def _findings(facts: Facts, findings: Sequence[Finding]) -> Iterator[str]:

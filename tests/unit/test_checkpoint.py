@@ -48,8 +48,6 @@ def test_an_ordinary_checkpoint(tmp_path: Path) -> None:
         architectures=("LlamaForCausalLM",),
         model_type="llama",
         max_positions=8192,
-        positions_derived=False,
-        dtype="bfloat16",
         quantization=None,
         needs_remote_code=False,
         has_tokenizer=True,
@@ -76,35 +74,32 @@ def test_a_hub_cache_of_symlinks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "positions", "derived"),
+    ("config", "positions"),
     [
-        ({"max_position_embeddings": 131072}, 131072, False),
-        ({"n_positions": 1024}, 1024, False),
-        ({"seq_length": 32768, "max_position_embeddings": 65536}, 32768, False),
-        ({"max_position_embeddings": 8192, "model_max_length": 131072}, 131072, False),
-        ({"text_config": {"max_position_embeddings": 40960}, "max_position_embeddings": 5}, 40960, False),
-        ({"thinker_config": {"text_config": {"max_position_embeddings": 32768}}}, 32768, False),
-        ({"max_position_embeddings": 4096, "rope_scaling": {"type": "linear", "factor": 4.0}}, 16384, True),
-        ({"max_position_embeddings": 4096, "rope_parameters": {"rope_type": "dynamic", "factor": 2}}, 8192, True),
-        ({"max_position_embeddings": 131072, "rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, 131072, False),
-        ({"max_position_embeddings": 40960, "rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, 40960, False),
-        ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}}, 131072, True),
-        ({"model_type": "gemma3_text", "max_position_embeddings": 131072, "rope_scaling": {"rope_type": "linear", "factor": 8.0}}, 131072, False),
-        ({"max_position_embeddings": 4096, "rope_parameters": {"full": {"rope_type": "linear", "factor": 2.0}, "sliding": {"rope_type": "default"}}}, 8192, True),
-        ({"max_position_embeddings": 4096, "rope_scaling": None}, 4096, False),
-        ({}, None, False),
-        ({"max_position_embeddings": "many"}, None, False),
-        ({"max_position_embeddings": True}, None, False),
-        ({"max_position_embeddings": -1}, None, False),
-        ({"max_position_embeddings": 1e300}, None, False),
-        ({"max_position_embeddings": 4096, "rope_scaling": {"type": "linear", "factor": None}}, 4096, False),
+        ({"max_position_embeddings": 131072}, 131072),
+        ({"n_positions": 1024}, 1024),
+        ({"seq_length": 32768, "max_position_embeddings": 65536}, 32768),
+        ({"max_position_embeddings": 8192, "model_max_length": 131072}, 131072),
+        ({"text_config": {"max_position_embeddings": 40960}, "max_position_embeddings": 5}, 40960),
+        ({"thinker_config": {"text_config": {"max_position_embeddings": 32768}}}, 32768),
+        ({"max_position_embeddings": 4096, "rope_scaling": {"type": "linear", "factor": 4.0}}, 16384),
+        ({"max_position_embeddings": 4096, "rope_parameters": {"rope_type": "dynamic", "factor": 2}}, 8192),
+        ({"max_position_embeddings": 131072, "rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, 131072),
+        ({"max_position_embeddings": 40960, "rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, 40960),
+        ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}}, 131072),
+        ({"model_type": "gemma3_text", "max_position_embeddings": 131072, "rope_scaling": {"rope_type": "linear", "factor": 8.0}}, 131072),
+        ({"max_position_embeddings": 4096, "rope_parameters": {"full": {"rope_type": "linear", "factor": 2.0}, "sliding": {"rope_type": "default"}}}, 8192),
+        ({"max_position_embeddings": 4096, "rope_scaling": None}, 4096),
+        ({}, None),
+        ({"max_position_embeddings": "many"}, None),
+        ({"max_position_embeddings": True}, None),
+        ({"max_position_embeddings": -1}, None),
+        ({"max_position_embeddings": 1e300}, None),
+        ({"max_position_embeddings": 4096, "rope_scaling": {"type": "linear", "factor": None}}, 4096),
     ],
 )  # fmt: skip
-def test_the_window_is_what_vllm_would_derive(
-    tmp_path: Path, config: dict[str, Any], positions: int | None, derived: bool
-) -> None:
-    found = checkpoint.read(model(tmp_path, config))
-    assert (found.max_positions, found.positions_derived) == (positions, derived)
+def test_the_window_is_what_vllm_would_derive(tmp_path: Path, config: dict[str, Any], positions: int | None) -> None:
+    assert checkpoint.read(model(tmp_path, config)).max_positions == positions
 
 
 @pytest.mark.parametrize(
@@ -122,11 +117,8 @@ def test_the_quantisation_is_named(tmp_path: Path, config: dict[str, Any], metho
     assert checkpoint.read(model(tmp_path, config)).quantization == method
 
 
-def test_remote_code_and_nested_dtype(tmp_path: Path) -> None:
-    config = {"auto_map": {"AutoModel": "modeling_x.X"}, "torch_dtype": "float32", "text_config": {"dtype": "float16"}}
-    found = checkpoint.read(model(tmp_path, config))
-    assert found.needs_remote_code
-    assert found.dtype == "float16"
+def test_code_of_the_models_own_is_seen(tmp_path: Path) -> None:
+    assert checkpoint.read(model(tmp_path, {"auto_map": {"AutoModel": "modeling_x.X"}})).needs_remote_code
 
 
 def test_of_several_templates_the_one_for_tools_counts_and_the_file_wins(tmp_path: Path) -> None:
@@ -224,13 +216,11 @@ def test_odd_values_do_not_break_it(tmp_path: Path) -> None:
         "text_config": [],
         "rope_scaling": "x",
         "_name_or_path": "/",
-        "dtype": {},
     }
     found = checkpoint.read(model(tmp_path, config, tokenizer_config_DOT_json="[]"))
     assert found.architectures == ()
     assert found.model_type == ""
     assert found.declared_names == ()
-    assert found.dtype is None
 
 
 def test_nothing_heavy_is_imported() -> None:

@@ -10,6 +10,7 @@ from stackctl.checks import bundle, facts
 from stackctl.config import Flags
 from stackctl.model import Finding, Status
 from stackctl.paths import StackPaths
+from tests.fakes import machines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,3 +103,9 @@ def test_what_is_wrong_comes_first_then_the_requests_without_what_they_asked(
     assert "/v1/messages -> 500, whole, 181.5 s, Claude Code" in text
     assert "CANARY" not in text
     assert ('HTTP/1.1" 503' in text, 'HTTP/1.1" 200' in text) == (True, False)
+
+
+def test_the_machine_is_told_as_far_as_it_decides_what_runs(tmp_path: Path) -> None:
+    text = bundle.text(seen(tmp_path, host=machines.host("container_24"), logs={}), [], "x")
+    assert "in a container (docker), memory limited by a control group" in text
+    assert "processor with avx2" in text
