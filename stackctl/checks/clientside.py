@@ -62,8 +62,9 @@ def address(facts: Facts) -> Iterator[Finding]:
         return
     shown = (f"ANTHROPIC_BASE_URL={url}",)
     host, port = _at(url)
-    if facts.own and not facts.running and facts.state is not None and _at(url) == _at(facts.state.gateway_url):
-        return  # `engine.supervised` says why nobody listens there
+    held = facts.state.gateway_url if facts.own and facts.state is not None else ""
+    if held and _at(url) == _at(held) and not addresses.parts(url).path.strip("/"):
+        return  # if nobody listens there, the checks of the services say why
     if facts.own and facts.state_error is not None:
         return  # where the stack is, nobody can tell
     if addresses.parts(url).path.rstrip("/").endswith("/v1"):

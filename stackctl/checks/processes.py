@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from stackctl.checks.facts import Facts
+    from stackctl.identity import ProcessRow
     from stackctl.runstate import ServiceRecord
 
 _OFTEN = 3  # deaths in one run that are no accident
@@ -30,6 +31,9 @@ def supervised(facts: Facts) -> Iterator[Finding]:
     elif not facts.running:
         left = [f"{each.name}: pid {each.pid}" for each in state.services if _alive(each)]
         yield answers.finding("engine.supervisor-dead", Status.FAIL, left, count=len(left))
+    elif state.supervisor is not None and _is_stopped(identity.table().get(state.supervisor.pid)):
+        shown = (f"supervisor: pid {state.supervisor.pid}",)
+        yield answers.finding("engine.supervisor-stopped", Status.WARN, shown, pid=state.supervisor.pid, blocks=False)
 
 
 def _alive(each: ServiceRecord) -> bool:
@@ -101,7 +105,11 @@ def _stopped(each: ServiceRecord) -> list[int]:
         return []
     rows = identity.table()
     tree = [*identity.descendants(root.pid, rows), rows.get(root.pid)]
-    return [row.pid for row in tree if row is not None and row.state in {"T", "t"}]
+    return [row.pid for row in tree if row is not None and _is_stopped(row)]
+
+
+def _is_stopped(row: ProcessRow | None) -> bool:
+    return row is not None and row.state in {"T", "t"}
 
 
 def _listens(each: ServiceRecord) -> bool:

@@ -238,8 +238,20 @@ def signal_service(case: Case, given: dict[str, Any]) -> None:
         process = process.children(recursive=True)[given["child"]]
     process.send_signal(getattr(signal, given["signal"]))
     if given["signal"] == "SIGSTOP":
-        _until(lambda: process.status() == psutil.STATUS_STOPPED)
-        case.after.callback(_resume, process)
+        _stopped(case, process)
+
+
+def stop_supervisor(case: Case, given: dict[str, Any]) -> None:
+    """The supervisor is stopped, as by Ctrl-Z."""
+    del given
+    process = psutil.Process(json.loads((case.stack_root / "state.json").read_text())["supervisor"]["pid"])
+    process.suspend()
+    _stopped(case, process)
+
+
+def _stopped(case: Case, process: psutil.Process) -> None:
+    _until(lambda: process.status() == psutil.STATUS_STOPPED)
+    case.after.callback(_resume, process)
 
 
 def _resume(process: psutil.Process) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -54,6 +58,27 @@ def test_while_a_restart_that_somebody_asked_for_goes_on_the_service_starts_and_
     dying = engine(port, State.RESTARTING, detail="it was killed by signal 9")
     asked = engine(port, State.RESTARTING, detail=f"{transitions.REQUESTED}; the driver was updated")
     assert (said(dying), said(asked)) == (["engine.restarting"], ["engine.starting"])
+
+
+def test_a_supervisor_that_is_stopped_is_named(tmp_path: Path) -> None:
+    asleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+    with subprocess.Popen(asleep) as process:
+        try:
+            who = identity.of(process.pid)
+            assert (who is not None, _supervised(tmp_path, who)) == (True, [])
+            process.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+            assert _supervised(tmp_path, who) == ["engine.supervisor-stopped"]
+        finally:
+            process.kill()
+
+
+def _supervised(home: Path, who: identity.Identity | None) -> list[str]:
+    seen = Facts(
+        environ={}, home=str(home), cwd="/", flags=Flags(), static=True, running=True, paths=StackPaths("default"),
+        state=StackState("default", "", "", who),
+    )  # fmt: skip
+    return [each.id for each in processes.supervised(seen)]
 
 
 def test_a_record_that_its_supervisor_writes_anew_is_not_broken(
