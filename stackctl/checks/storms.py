@@ -129,7 +129,7 @@ def refusals(facts: Facts) -> Iterator[Finding]:
     """No request of a client ended in an error whose meaning is known."""
     told: dict[str, tuple[running.Noticed, list[Asked]]] = {}
     for each in _recent(facts):
-        if each.error and (found := running.meaning("gateway", each.error)):
+        if each.error and not _broken_off(each) and (found := running.meaning("gateway", each.error)):
             told.setdefault(found.id, (found, []))[1].append(each)
     later = _recent(facts)
     for name, (found, those) in told.items():
@@ -147,12 +147,17 @@ def _restated(name: str, found: running.Noticed, those: Sequence[Asked], facts: 
 
 def cut(facts: Facts) -> Iterator[Finding]:
     """No stream to a client ended without an end."""
-    those = [each for each in _recent(facts) if each.end == "cut" and each.status == 200]
+    those = [each for each in _recent(facts) if _broken_off(each)]
     if those:
         last = those[-1]
         said = f": {last.words}" if last.error else ""
         line = facts.clean(f"{_clock(last.at, dated=True)}{last.path} after {last.seconds:.1f} s{said}")
         yield answers.finding("client.stream-cut", Status.WARN, (line,), blocks=False, n=len(those))
+
+
+def _broken_off(each: Asked) -> bool:
+    """Whether an answer that had begun ended without an end, whatever the words for it."""
+    return each.end == "cut" and each.status == 200
 
 
 def left(facts: Facts) -> Iterator[Finding]:

@@ -361,6 +361,23 @@ def npm_claude(case: Case, given: dict[str, Any]) -> None:
     case.path = f"{place}{os.pathsep}{os.environ['PATH']}"
 
 
+def no_node(case: Case, given: dict[str, Any]) -> None:
+    """Claude Code is there as npm installs it, and Node.js is not on the PATH."""
+    npm_claude(case, given)
+    program = case.root / "npm" / "lib" / "node_modules" / "@anthropic-ai" / "claude-code" / "cli.js"
+    program.write_text("#!/usr/bin/env node\n")
+    case.path = str(case.root / "npm" / "bin")
+
+
+def odd_driver(case: Case, given: dict[str, Any]) -> None:
+    """The library of NVIDIA's driver is there, and is none (a driver that was updated, and not loaded yet)."""
+    place = case.root / "lib"
+    place.mkdir()
+    maps = Path("/proc/self/maps").read_text().split()
+    (place / "libnvidia-ml.so.1").symlink_to(next(each for each in maps if "/libm.so" in each or "/libm-" in each))
+    case.env["LD_LIBRARY_PATH"] = str(place)
+
+
 def other_server(case: Case, given: dict[str, Any]) -> None:
     """The shell points at a server that lives and is not the stack's gateway."""
     holder = socket.socket()

@@ -25,8 +25,22 @@ class LateError(RuntimeError):
 
 
 @contextlib.contextmanager
-def scratch(build: Path, lane: str) -> Iterator[Path]:
-    """A new directory, for the only run of a lane in this checkout. What an earlier one left that was killed is ended first."""
+def scratch(build: Path, lane: str = "") -> Iterator[Path]:
+    """A new directory. Of a lane it is the only one in this checkout, and what an earlier run left that was killed is
+    ended first.
+    """
+    with contextlib.ExitStack() as ends:
+        place = Path(tempfile.mkdtemp(prefix="faults")).resolve()
+        ends.callback(_end, place)
+        if lane:
+            ends.enter_context(_alone(build, lane, place))
+        for each in ENDS:
+            signal.signal(each, _ended)
+        yield place
+
+
+@contextlib.contextmanager
+def _alone(build: Path, lane: str, place: Path) -> Iterator[None]:
     build.mkdir(exist_ok=True)
     with (build / f"faults-{lane}.lock").open("a+") as held:
         try:
@@ -36,12 +50,9 @@ def scratch(build: Path, lane: str) -> Iterator[Path]:
         held.seek(0)
         if earlier := held.read().strip():
             _end(Path(earlier))
-        place = Path(tempfile.mkdtemp(prefix="faults")).resolve()
         _note(held, str(place))
-        for each in ENDS:
-            signal.signal(each, _ended)
         try:
-            yield place
+            yield
         finally:
             _end(place)
             _note(held, "")

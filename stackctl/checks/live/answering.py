@@ -25,6 +25,7 @@ _UNREACHABLE = re.compile(
 )
 _TIMEOUT = re.compile(r"time(?:d )?out", re.IGNORECASE)
 _NO_MODEL = re.compile(r"model .{0,200}(?:does not exist|not found|not supported)|Invalid model name", re.IGNORECASE)
+_HUNG_UP = re.compile("closed without an answer|reset by peer")
 _NO_TEMPLATE = re.compile(
     r"default chat template is no longer allowed|chat template .{0,40}not (?:found|set)", re.IGNORECASE
 )
@@ -122,6 +123,7 @@ def refusal(peer: Peer, engine: Peer | None, reply: Reply) -> Iterator[Finding]:
         yield proxied(peer, page, reply.status, shown, said["said"])
     elif not reply.status:
         name = "refused" if reply.end is End.FAULT else "not-http"
+        name = "cut" if _HUNG_UP.search(reply.said) else name  # it had taken the question
         yield finding(f"{peer.where}.{name}", Status.FAIL, shown, why=reply.said, **words(peer))
     elif reply.end is End.CUT:
         yield finding(f"{peer.where}.cut", Status.FAIL, shown, **words(peer))
