@@ -16,10 +16,7 @@ real         real vLLM with the embedded model behind real LiteLLM; shared
 from __future__ import annotations
 
 import contextlib
-import copy
 import itertools
-import json
-import os
 import shutil
 import sys
 import tempfile
@@ -32,7 +29,7 @@ from stackctl import toolchain
 from stackctl.model import ServiceKind
 from tests.fakes import hosted, stack
 from tests.fakes.hub import COMMIT, Hub, Repo
-from tests.faults import checkpoints
+from tests.faults import checkpoints, given
 from tests.faults.case import Case
 from tests.faults.shared import Shared
 
@@ -41,11 +38,9 @@ if TYPE_CHECKING:
 
     from tests.faults.corpus import Fault
 
-MODEL = "Qwen/Qwen3-8B"  # its family is known: hermes reads its calls, qwen3 its thinking
 MASTER = "sk-hand-made-0123456789abcdef0123"
 ENGINE_KEY = "sk-engine-0123456789abcdef"
 PROVIDER_KEY = "sk-provider-0123456789abcdef"
-_FLAGS = ("--fake-competent", "--fake-control")
 
 
 class Stage:
@@ -77,7 +72,7 @@ class Stage:
             "gateway": {"port": int(case.words["port"])},
         }
         case.config = case.project / "stack.yaml"
-        _configure(case, fault, config)
+        given.configure(case, fault, config)
         return case
 
     def _hub(self, fault: Fault, root: Path) -> Case:
@@ -106,14 +101,14 @@ class Stage:
         assert case.config is not None
         config = yaml.safe_load(case.config.read_text())
         config["engines"]["main"]["model"] = name
-        _configure(case, fault, config)
+        given.configure(case, fault, config)
         return case
 
     def _hand_file(self, fault: Fault, root: Path) -> Case:
         case = Case(root, root / "state")
         case.words |= {"engine": f"http://127.0.0.1:{stack.free_port()}"}
         case.env |= {"LITELLM_MASTER_KEY": MASTER}
-        _hand(case, fault, runs=False)
+        given.by_hand(case, fault, runs=False)
         return case
 
     # --- the scripted engine as a stack
@@ -125,7 +120,7 @@ class Stage:
         return self._on_shared("litellm", fault, root)
 
     def _on_shared(self, kind: str, fault: Fault, root: Path) -> Case:
-        shared = self._started(kind, lambda place: scripted(place, kind, []))
+        shared = self._started(kind, lambda place: given.scripted(place, kind, []))
         case = Case(root, shared.home, shared.config)
         case.after.callback(self._heal, kind)
         return self._beside(shared, fault, case)
@@ -135,8 +130,8 @@ class Stage:
         if kind not in self._shared:
             with contextlib.ExitStack() as ends:
                 place = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="s", dir=self.root)))
-                given = ends.enter_context(stack.up(place, config(place), record=place / "record.jsonl"))
-                self._shared[kind] = Shared(given, ends.pop_all())
+                ran = ends.enter_context(stack.up(place, config(place), record=place / "record.jsonl"))
+                self._shared[kind] = Shared(ran, ends.pop_all())
             self._all.callback(self._shared[kind].close)
         shared: Shared = self._shared[kind]
         return shared.stack
@@ -168,13 +163,13 @@ class Stage:
 
     def _routed(self, fault: Fault, root: Path, more: dict[str, Any]) -> Case:
         """Two engines behind one gateway, and what else is in `more`."""
-        config = scripted(root / "given", "litellm", fault.start)
-        small = scripted(root / "given" / "small", "litellm", [])["engines"]["main"]
+        config = given.scripted(root / "given", "litellm", fault.start)
+        small = given.scripted(root / "given" / "small", "litellm", [])["engines"]["main"]
         config["engines"]["small"] = small | {"model": "Qwen/Qwen3-4B", "max_model_len": stack.WINDOW // 2}
         config["routes"] = {"default": "main", "haiku": "small", **more}
         case = Case(root, root / "given" / "state")
         case.env |= {"PROVIDER_KEY": PROVIDER_KEY}
-        own = case.after.enter_context(_gone_or_down(case, root / "given", _over(config, fault.config)))
+        own = case.after.enter_context(_gone_or_down(case, root / "given", given.over(config, fault.config)))
         case.config = own.config
         return self._beside(own, fault, case)
 
@@ -185,7 +180,7 @@ class Stage:
         return self._own("litellm", fault, root)
 
     def _own(self, kind: str, fault: Fault, root: Path) -> Case:
-        config = _over(scripted(root / "given", kind, fault.start), fault.config)
+        config = given.over(given.scripted(root / "given", kind, fault.start), fault.config)
         case = Case(root, root / "given" / "state")
         own = case.after.enter_context(_gone_or_down(case, root / "given", config))
         case.config = own.config
@@ -194,7 +189,9 @@ class Stage:
     def _failed(self, fault: Fault, root: Path) -> Case:
         case = Case(root, root / "state", root / "project" / "stack.yaml")
         machine = [case.fill(each) for each in fault.start]
-        return _not_up(case, _over(scripted(root / "given", "direct", machine), filled(case, fault.config)))
+        return _not_up(
+            case, given.over(given.scripted(root / "given", "direct", machine), given.filled(case, fault.config))
+        )
 
     # --- made by hand
 
@@ -205,7 +202,7 @@ class Stage:
             place = Path(self._all.enter_context(tempfile.TemporaryDirectory(prefix="e", dir=self.root)))
             port = stack.free_port()
             url = f"http://127.0.0.1:{port}"
-            argv = [sys.executable, str(stack.ENGINE), "--port", str(port), "--model", MODEL, *_FLAGS]
+            argv = [sys.executable, str(stack.ENGINE), "--port", str(port), "--model", given.MODEL, *given.FLAGS]
             argv += ["--enable-auto-tool-choice", "--tool-call-parser", "hermes", "--enable-prompt-tokens-details"]
             env = stack.base_env(place) | ({} if keyless else {"VLLM_API_KEY": ENGINE_KEY})
             self._all.enter_context(
@@ -230,7 +227,7 @@ class Stage:
         case = Case(root, root / "given" / "state")
         case.env |= {"MY_KEY": ENGINE_KEY}
         config = {"engines": {"main": {"url": url, "api_key": "env/MY_KEY"}}, "gateway": {"port": stack.free_port()}}
-        own = case.after.enter_context(_gone_or_down(case, root / "given", _over(config, fault.config)))
+        own = case.after.enter_context(_gone_or_down(case, root / "given", given.over(config, fault.config)))
         case.config = own.config
         case = self._beside(own, fault, case)
         case.env |= {"MY_KEY": ENGINE_KEY}
@@ -238,7 +235,7 @@ class Stage:
 
     def _hand_behind(self, fault: Fault, root: Path) -> Case:
         """The same before a stack of ours: two gateways in series."""
-        inner = self._started("litellm", lambda place: scripted(place, "litellm", []))
+        inner = self._started("litellm", lambda place: given.scripted(place, "litellm", []))
         return self._hand(fault, root, {"inner": inner.url, "inner_key": inner.key})
 
     def _hand(self, fault: Fault, root: Path, words: dict[str, str] | None = None) -> Case:
@@ -252,7 +249,7 @@ class Stage:
             "ENGINE_KEY": ENGINE_KEY,
             "INNER_KEY": case.words.get("inner_key", ""),
         }
-        file = _hand(case, fault, runs=True)
+        file = given.by_hand(case, fault, runs=True)
         case.args += ["--url", url]
         python = toolchain.locate(ServiceKind.GATEWAY, configured_python=None, accelerator="cpu").python
         argv = [
@@ -297,7 +294,7 @@ class Stage:
             "engines": {"main": {"model": "embedded", "port": stack.free_port()}},
             "gateway": {"port": stack.free_port()},
         }
-        return _not_up(case, _over(config, filled(case, fault.config)))
+        return _not_up(case, given.over(config, given.filled(case, fault.config)))
 
 
 def _not_up(case: Case, config: dict[str, Any]) -> Case:
@@ -330,18 +327,6 @@ def _copied(name: str, root: Path, url: str, how: str) -> Path:
     return place
 
 
-def scripted(root: Path, kind: str, faults: list[str]) -> dict[str, Any]:
-    """The configuration of the scripted engine with a model that can use tools."""
-    config = stack.scripted_config(root, faults=faults)
-    engine = config["engines"]["main"]
-    engine["model"] = MODEL
-    engine["command"] += list(_FLAGS)
-    config.pop("aliases")
-    if kind == "direct":
-        config["gateway"]["kind"] = "direct"
-    return config
-
-
 @contextlib.contextmanager
 def _gone_or_down(case: Case, root: Path, config: dict[str, Any]) -> Any:
     """As `stack.up`, but whatever became of the stack meanwhile is stopped without a word."""
@@ -361,73 +346,3 @@ def set_faults(url: str, faults: list[str]) -> None:
     """Make the scripted engine at `url` ill, or well again; one that is gone is neither."""
     with contextlib.suppress(OSError):
         stack.ask(f"{url}/fake/faults", {"faults": faults}, timeout=10)
-
-
-def _configure(case: Case, fault: Fault, config: dict[str, Any]) -> None:
-    assert case.config is not None
-    text = case.fill(fault.raw) or yaml.safe_dump(_over(config, filled(case, fault.config)), sort_keys=False)
-    case.config.write_text(text)
-
-
-def _hand(case: Case, fault: Fault, *, runs: bool) -> Path:
-    """A litellm_config.yaml as a careful person writes it, and what the fault changes in it.
-
-    In one that `runs`, no name is asked for by way of `hosted_vllm/`, where tokens are guessed.
-    """
-    engine = case.words["engine"]
-    chat: dict[str, Any] = {"model": f"hosted_vllm/{MODEL}", "api_base": f"{engine}/v1"}
-    native: dict[str, Any] = {"model": f"anthropic/{MODEL}", "api_base": engine, "additional_drop_params": ["thinking"]}
-    info = {"mode": "chat", "max_input_tokens": stack.WINDOW, "max_output_tokens": 8192}
-    config: dict[str, Any] = {
-        "model_list": [
-            {"model_name": "claude-local", "litellm_params": native, "model_info": info},
-            {"model_name": MODEL, "litellm_params": native if runs else chat, "model_info": info},
-        ],
-        "litellm_settings": {"drop_params": True, "modify_params": True, "request_timeout": 600, "num_retries": 0},
-        "router_settings": {"disable_cooldowns": True, "num_retries": 0},
-        "general_settings": {"master_key": "os.environ/LITELLM_MASTER_KEY"},
-    }
-    config = _over(config, filled(case, fault.litellm))
-    for path in fault.drop:
-        *parents, last = path.split(".")
-        at: Any = config
-        for each in parents:
-            at = at[int(each) if isinstance(at, list) else each]
-        del at[last]
-    file = case.project / "litellm_config.yaml"
-    plain = json.loads(json.dumps(config))  # nothing shared: no anchors
-    file.write_text(case.fill(fault.raw) or yaml.safe_dump(plain, sort_keys=False))
-    case.args += ["-c", str(file)]
-    return file
-
-
-def filled(case: Case, value: Any) -> Any:
-    """`value` with the words of the case in its texts; a text that is one whole number becomes it."""
-    if isinstance(value, dict):
-        return {case.fill(key): filled(case, each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [filled(case, each) for each in value]
-    if isinstance(value, str) and "{" in value:
-        text = case.fill(value)
-        return int(text) if text.isdecimal() else text
-    return value
-
-
-def _over(base: Any, more: Any) -> Any:
-    """`more` laid over `base`, mapping by mapping; in lists by number."""
-    if isinstance(base, list) and isinstance(more, dict):
-        made = copy.deepcopy(base)
-        for key, value in more.items():
-            made[int(key)] = _over(made[int(key)], value)
-        return made
-    if not isinstance(base, dict) or not isinstance(more, dict):
-        return more
-    return {**base, **{key: _over(base.get(key), value) for key, value in more.items()}}
-
-
-def use_shared_environments() -> None:
-    """STACKCTL_TEST_ENVS, as for the other tests."""
-    named = os.environ.get("STACKCTL_TEST_ENVS")
-    if named:
-        os.environ["STACKCTL_ENVS"] = named
-    os.environ.setdefault("STACKCTL_ENVS", json.loads(json.dumps(str(Path(sys.prefix) / "envs"))))
