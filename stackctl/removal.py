@@ -8,7 +8,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-from stackctl import belongings
+from stackctl import amounts, belongings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -89,18 +89,8 @@ def remove_empty(*directories: str) -> None:
             os.rmdir(each)
 
 
-def words(count: int) -> str:
-    """Bytes for people."""
-    amount = float(count)
-    for unit in ("B", "kB", "MB"):
-        if amount < 999.5:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1000
-    return f"{amount:.1f} GB"
-
-
 def lines(things: Sequence[Belonging]) -> list[str]:
     """The list for people, with its sum."""
     width = max((len(each.what) for each in things), default=0)
-    rows = [f"  {each.what:<{width}}  {words(each.size):>9}  {each.path}" for each in things]
-    return [*rows, f"  {'together':<{width}}  {words(sum(each.size for each in things)):>9}"]
+    rows = [f"  {each.what:<{width}}  {amounts.of_bytes(each.size):>9}  {each.path}" for each in things]
+    return [*rows, f"  {'together':<{width}}  {amounts.of_bytes(sum(each.size for each in things)):>9}"]

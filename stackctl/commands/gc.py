@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from stackctl import belongings, files, output, paths, removal, runstate
+from stackctl import amounts, belongings, files, output, paths, removal, runstate
 from stackctl.commands import upgrade
 from stackctl.errors import ConfigError, StackError
 from stackctl.output import Outcome
@@ -66,7 +66,7 @@ def removed_lines(things: Sequence[Belonging], left: Sequence[str] | None) -> li
         return ["stackctl: nothing was removed"]
     if left:
         raise StackError("not everything could be removed", remedy="stop what uses it, then again", evidence=(*left,))
-    return [f"stackctl: removed {removal.words(sum(each.size for each in things))}"]
+    return [f"stackctl: removed {amounts.of_bytes(sum(each.size for each in things))}"]
 
 
 def as_data(things: Sequence[Belonging], left: Sequence[str] | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from stackctl import identity, names, output, runstate, vitals
+from stackctl import amounts, identity, names, output, runstate, vitals
 from stackctl.errors import NotRunningError, StackError
 from stackctl.model import ServiceKind, State
 from stackctl.output import Outcome
@@ -141,7 +141,7 @@ def _row(each: ServiceRecord) -> tuple[str, ...]:
         _ago(each.since),
         str(each.pid or "-"),
         str(each.port),
-        _size(_memory(each)),
+        amounts.of_bytes(held) if (held := _memory(each)) is not None else "-",
         str(each.restarts),
         each.model,
     )
@@ -158,12 +158,6 @@ def _memory(each: ServiceRecord) -> int | None:
         return None
     tree = identity.descendants(each.guard.pid, identity.table())
     return vitals.memory([each.guard.pid, *(one.pid for one in tree)])
-
-
-def _size(size: int | None) -> str:
-    if size is None:
-        return "-"
-    return f"{size / (1 << 30):.1f} GB" if size >= 1 << 30 else f"{size / (1 << 20):.0f} MB"
 
 
 def _ago(since: float) -> str:

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stackctl import belongings, files, output, paths, removal
+from stackctl import amounts, belongings, files, output, paths, removal
 from stackctl.commands import gc, service
 from stackctl.errors import StackError
 from stackctl.output import Outcome
@@ -94,7 +94,7 @@ def _kept(request: Request) -> list[str]:
     kept = [] if request.models else [(each, "--models") for each in belongings.hub_models()]
     kept += [] if request.settings else [(each, "--settings") for each in belongings.configuration()]
     return [
-        f"stackctl: left {each.what} ({removal.words(each.size)}) at {each.path}: {flag} removes it"
+        f"stackctl: left {each.what} ({amounts.of_bytes(each.size)}) at {each.path}: {flag} removes it"
         for each, flag in kept
         if each.what != "lock"
     ]

@@ -13,6 +13,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from stackctl import amounts
 from stackctl.errors import StackError
 
 if TYPE_CHECKING:
@@ -39,17 +40,15 @@ class Progress:
 
     @property
     def text(self) -> str:
-        """For people: `1.20 of 4.50 GB, 85 MB/s, 40 s left`."""
+        """For people: `Downloading 1.2 GB of 4.5 GB, 85.0 MB/s, 40 s left`."""
         if self.note:
             return self.note
-        unit, name = (1e9, "GB") if self.bytes_total >= 1e9 else (1e6, "MB")
-        done = f"Downloading {self.bytes_done / unit:.2f} of {self.bytes_total / unit:.2f} {name}"
+        done = f"Downloading {amounts.of_bytes(self.bytes_done)} of {amounts.of_bytes(self.bytes_total)}"
         if self.rate <= 0 or self.bytes_done >= self.bytes_total:
             return done
         left = (self.bytes_total - self.bytes_done) / self.rate
-        return f"{done}, {self.rate / 1e6:.1f} MB/s, {left:.0f} s left" if left < 90 else (
-            f"{done}, {self.rate / 1e6:.1f} MB/s, {left / 60:.0f} min left"
-        )  # fmt: skip
+        when = f"{left:.0f} s" if left < 90 else f"{left / 60:.0f} min"
+        return f"{done}, {amounts.of_bytes(self.rate)}/s, {when} left"
 
 
 class Meter:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from stackctl import amounts
 from stackctl.host import GIB
 from stackctl.plan import memory
 
@@ -130,7 +131,11 @@ def _without_sum(size: Size, devices: Sequence[Device]) -> Fit:
     """All that can be said without the architecture: whether the recipe's minimum is there."""
     total = sum(device.total for device in devices)
     need = max(size.minimum, size.weights)
-    refusal = f"it needs at least {_gb(need)}, and {_count(devices)} with {_gb(total)}" if need > total else ""
+    refusal = (
+        f"it needs at least {amounts.of_bytes(need)}, and {_count(devices)} with {amounts.of_bytes(total)}"
+        if need > total
+        else ""
+    )
     unsummed = replace(size, sure="unknown")
     return Fit(unsummed, tuple(devices), tp=1, refusal=refusal, notes=(f"no window can be computed: {size.why}",))
 
@@ -238,7 +243,10 @@ def _try(size: Size, used: tuple[Device, ...], tp: int, pp: int, asked: Asked, w
     )
     total = sum(device.total for device in used)
     if size.minimum > total:
-        return replace(made, refusal=f"its recipe asks for {_gb(size.minimum)}, and {_count(used)} with {_gb(total)}")
+        return replace(
+            made,
+            refusal=f"its recipe asks for {amounts.of_bytes(size.minimum)}, and {_count(used)} with {amounts.of_bytes(total)}",
+        )
     most = max(size.context, asked.window or 0)  # beyond what it was made for is the preflight's to refuse
     sizes = [
         memory.longest(arch, pool, most, conversations=count, tp=tp, pp=pp, value=value, batch=way.batch)
@@ -249,7 +257,7 @@ def _try(size: Size, used: tuple[Device, ...], tp: int, pp: int, asked: Asked, w
         window = min(window, way.most)
     each = memory.conversation(arch, window, tp=tp, pp=pp, value=value, batch=way.batch) if window else 0
     made = replace(made, window=window, each=each, most=sizes[0])
-    left = f"{_gb(weights)} of weights and {_gb(working.total)} of working space leave {_gb(max(0, pool))} of {_gb(budget)}"
+    left = f"{amounts.of_bytes(weights)} of weights and {amounts.of_bytes(working.total)} of working space leave {amounts.of_bytes(max(0, pool))} of {amounts.of_bytes(budget)}"
     if asked.window is not None and asked.window > sizes[0]:
         return replace(made, refusal=f"a window of {asked.window} tokens does not fit: {left}, enough for {sizes[0]}")
     if asked.window is None and window < min(FLOOR, size.context):
@@ -286,8 +294,3 @@ def _budget(used: tuple[Device, ...], *, graphs: bool, asked: Asked) -> tuple[fl
 def _count(devices: Sequence[Device]) -> str:
     what = "processor" if devices[0].kind == "cpu" else "GPU"
     return f"there is one {what}" if len(devices) == 1 else f"there are {len(devices)} {what}s"
-
-
-def _gb(size: float) -> str:
-    """10^9 bytes, as recipes and shops count."""
-    return f"{size / GB:.1f} GB"

@@ -132,7 +132,7 @@ def test_a_remote_engine_says_its_own_name_and_window(tmp_path: Path) -> None:
     assert not got.engine.managed
     assert (got.engine.url, got.engine.served, got.engine.window) == ("http://10.0.0.7:8000", "their/model", 65536)
     assert got.models()[0]["model"] == "anthropic/their/model"
-    with pytest.raises(ConfigError, match="does not say which model"):
+    with pytest.raises(ConfigError, match="does not answer"):
         made(tmp_path, text)
 
 
