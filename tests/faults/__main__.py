@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 LONGEST = 420.0  # seconds for one fault with its setting up, its repair and its healing
-LANES = {"static": ("static",), "live": ("live", "real")}  # each after the other; what waits does not hold up the rest
+LANES = {"static": ("static", "real"), "live": ("live",)}  # each after the other; what waits does not hold up the rest
 
 
 def main(argv: list[str]) -> int:

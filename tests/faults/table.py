@@ -87,7 +87,7 @@ def document(rows: Sequence[Fault], found: Sequence[Verdict], well: Sequence[Ver
     checked = bars(rows, found, well)
     spent = {True: 0.0, False: 0.0}
     for each in (*well, *found):
-        spent[each.kind == "static" or each.id == "healthy-files"] += each.took
+        spent[each.kind == "live" or (each.kind == "healthy" and each.id != "healthy-files")] += each.took
     lines = [
         "# The fault corpus of `stackctl doctor`",
         "",
@@ -95,7 +95,7 @@ def document(rows: Sequence[Fault], found: Sequence[Verdict], well: Sequence[Ver
         "scripted engine behind real LiteLLM or alone; real: real vLLM or real Claude Code), and what doctor said of it.",
         "",
         *(f"- {text}" for _, text, _ in checked),
-        f"- all of it took {max(spent[True], spent[False]) / 60:.0f} minutes (bar 30), the static and the others side by side",
+        f"- all of it took {max(spent[True], spent[False]) / 60:.0f} minutes (bar 30), those of running stacks beside the others",
         "",
         "| healthy stack | said against it | seconds |",
         "|---|---|---|",
