@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from stackctl import config, host, keys_file, names, planning, redact, runstate
@@ -13,6 +12,7 @@ from stackctl.catalog import symptoms
 from stackctl.checks import as_started
 from stackctl.checks import lanes as found_lanes
 from stackctl.checks.endpoints import Endpoint, Lane
+from stackctl.checks.factsheet import Facts
 from stackctl.errors import ConfigError, StackError
 from stackctl.hub.cache import cache_dir
 from stackctl.paths import StackPaths
@@ -21,58 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from stackctl.config import Flags, Loaded
-    from stackctl.host import Host
-    from stackctl.planning import Prepared
     from stackctl.runstate import StackState
 
 _HEALS = 1.5  # seconds in which a supervisor that lives has written its spoilt state file anew
 _AGAIN = 0.1
 
 __all__ = ["Endpoint", "Facts", "Lane", "gather"]
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What was found; None where there is no such thing, with an error beside it where there should be.
-
-    `environ`, `home` and `cwd` are the user's. `state` is what the state file records, `running` whether a supervisor
-    lives. `logs` are the ends of the services' logs, of the run that is recorded. `secrets` are all keys that are known.
-    `began` is in seconds (monotonic).
-    """
-
-    environ: Mapping[str, str] = field(repr=False)
-    home: str
-    cwd: str
-    flags: Flags
-    static: bool
-    paths: StackPaths | None = None
-    paths_error: StackError | None = None
-    loaded: Loaded | None = None
-    load_error: StackError | None = None
-    prepared: Prepared | None = None
-    prepare_error: StackError | None = None
-    host: Host | None = None
-    state: StackState | None = None
-    state_error: StackError | None = None
-    running: bool = False
-    client_key: str | None = field(default=None, repr=False)
-    client_key_error: StackError | None = None
-    lanes: tuple[Lane, ...] = ()
-    logs: Mapping[str, str] = field(default_factory=dict, repr=False)
-    url_target: str | None = None
-    hand_config: Mapping[str, Any] | None = field(default=None, repr=False)
-    hand_file: str | None = None
-    secrets: frozenset[str] = field(default=frozenset(), repr=False)
-    began: float = 0.0
-
-    @property
-    def own(self) -> bool:
-        """Whether this is about a stack of stackctl's, and not about something made by hand."""
-        return self.url_target is None and self.hand_file is None
-
-    def clean(self, line: str) -> str:
-        """A line of a log or an answer without secrets and control characters."""
-        return redact.cleaner(self.secrets)(line)
 
 
 def gather(

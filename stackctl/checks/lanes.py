@@ -14,7 +14,7 @@ from stackctl.plan import EnginePlan
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from stackctl.checks.facts import Facts
+    from stackctl.checks.factsheet import Facts
     from stackctl.planning import Prepared
 
 LITELLM = "http://127.0.0.1:4000"  # where LiteLLM listens when nobody says otherwise

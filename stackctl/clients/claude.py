@@ -7,6 +7,7 @@ Each variable was tried with Claude Code 2.1.330. CLAUDE_CODE_MAX_CONTEXT_TOKENS
 from __future__ import annotations
 
 from stackctl.clients import proxy
+from stackctl.clients.claude_names import REMOVED, SWITCHES, TIERS, TOKEN, is_real, settings
 from stackctl.clients.types import Client, Start
 
 TYPE_CHECKING = False  # without the cost of importing typing
@@ -16,45 +17,28 @@ if TYPE_CHECKING:
 
     from stackctl.clients.types import Conflict
 
-TOKEN = "ANTHROPIC_AUTH_TOKEN"  # noqa: S105 - a variable's name
-SWITCHES = (  # each makes Claude Code ignore ANTHROPIC_BASE_URL (the list is in its own program, 2.1.330)
-    "CLAUDE_CODE_USE_BEDROCK",
-    "CLAUDE_CODE_USE_VERTEX",
-    "CLAUDE_CODE_USE_FOUNDRY",
-    "CLAUDE_CODE_USE_MANTLE",
-    "CLAUDE_CODE_USE_ANTHROPIC_AWS",
-    "CLAUDE_CODE_USE_ANTHROPIC_GOOGLE_CLOUD",
-    "CLAUDE_CODE_USE_GATEWAY",
-)
-REMOVED = (
-    "ANTHROPIC_API_KEY",  # beside the token, Claude Code sends both and warns of a conflict
-    "ANTHROPIC_SMALL_FAST_MODEL",  # the old name of the background model: the gateway does not serve it
-    "ANTHROPIC_UNIX_SOCKET",  # goes before the base URL
-    *SWITCHES,
-)
+__all__ = [
+    "CLIENT",
+    "REMOVED",
+    "SWITCHES",
+    "TIERS",
+    "TOKEN",
+    "adapt",
+    "environment",
+    "for_installed",
+    "installed",
+    "is_real",
+    "settings",
+    "start",
+    "twin",
+]
 HONEST = (2, 1, 325)  # takes the true window for every name that is no model of Anthropic's
 _BY_TWIN = (2, 1, 193)  # takes it for the twin's (measured: 2.1.193, 2.1.197, 2.1.290, 2.1.323; 2.1.150 takes none)
-_REAL = (
-    "claude-opus",
-    "claude-sonnet",
-    "claude-haiku",
-    "claude-fable",
-    "claude-instant",
-    *(f"claude-{n}" for n in range(1, 10)),
-)
-_SHORT = ("opus", "sonnet", "haiku", "fable", "opusplan", "best")
-TIERS = {"OPUS": ("opus",), "SONNET": ("sonnet",), "HAIKU": ("haiku", "background"), "FABLE": ("fable",)}  # -> routes
-DENIED = ("WebSearch",)  # a tool that runs on Anthropic's servers: vLLM answers 400, LiteLLM drops it in silence
 
 
 def twin(model: str) -> str:
     """The second name of a model of ours, which the gateway serves for Claude Code before 2.1.325."""
     return "anthropic-" + model.removeprefix("claude-")
-
-
-def is_real(model: str) -> bool:
-    """Whether Claude Code takes this for a model of Anthropic's: then it believes that it knows the window."""
-    return model.lower().removeprefix("anthropic/").startswith(_REAL) or model.lower() in _SHORT
 
 
 def adapt(facts: Mapping[str, object], version: tuple[int, ...] | None) -> Mapping[str, object]:
@@ -146,14 +130,6 @@ def environment(
     env["API_FORCE_IDLE_TIMEOUT"] = "0"  # a local model may think in silence for minutes
     without = proxy.merged(environ, str(facts.get("host") or ""))
     return env | {"NO_PROXY": without, "no_proxy": without}
-
-
-def settings(variables: Mapping[str, str], emptied: Sequence[str] = ()) -> dict[str, Any]:
-    """A settings fragment with the same effect; it also takes away the tool that no local model can serve.
-
-    `emptied` are variables that another settings file sets and that must not count: an empty value wins over it.
-    """
-    return {"env": {**variables, **dict.fromkeys(emptied, "")}, "permissions": {"deny": list(DENIED)}}
 
 
 def start(facts: Mapping[str, object], variables: Mapping[str, str], arguments: Sequence[str], private: str) -> Start:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 
-from stackctl.clients import claude, proxy
+from stackctl.clients import claude_names, proxy
 from stackctl.clients.conflicts import YOURS, home_of, proxied, shown, text_of
 from stackctl.clients.types import Conflict
 
@@ -70,10 +70,10 @@ def in_settings(variables: Mapping[str, str], environ: Mapping[str, str], cwd: s
     for path, managed in settings_files(environ, cwd):
         content = _read(path)
         for name, value in _object(content, "env").items():
-            wanted = variables.get(name, "" if name in claude.REMOVED else None)
+            wanted = variables.get(name, "" if name in claude_names.REMOVED else None)
             if wanted is not None and str(value) != wanted and not _harmless(name, str(value)):
                 what = f"sets {name}{shown(name, str(value))}"
-                if name == "ANTHROPIC_MODEL" and claude.is_real(str(value)):
+                if name == "ANTHROPIC_MODEL" and claude_names.is_real(str(value)):
                     what += " (a real Claude id, which hides the true window)"
                 found.append(Conflict(path, what, beats_env=True, beats_launch=managed))
         if content.get("apiKeyHelper"):
@@ -92,7 +92,7 @@ def _harmless(name: str, value: str) -> bool:
     """A NO_PROXY that lets loopback through already, a switch that is off."""
     if name in proxy.NAMES:
         return not proxy.in_the_way({"NO_PROXY": value, "HTTP_PROXY": "x"})
-    return name in claude.SWITCHES and value.lower() in {"", "0", "false", "no", "off"}
+    return name in claude_names.SWITCHES and value.lower() in {"", "0", "false", "no", "off"}
 
 
 def in_environment(environ: Mapping[str, str]) -> list[Conflict]:
@@ -110,7 +110,7 @@ def in_environment(environ: Mapping[str, str]) -> list[Conflict]:
             YOURS,
             f"sets {name}, which would make Claude Code ignore the gateway: it is unset",
         )
-        for name in claude.REMOVED[1:]
+        for name in claude_names.REMOVED[1:]
         if environ.get(name) and not _harmless(name, environ[name])
     ]
     return found + proxied(environ)
@@ -145,7 +145,7 @@ def elsewhere(variables: Mapping[str, str], environ: Mapping[str, str], cwd: str
         if _sets_another(line, url)
     ]  # fmt: skip
     for path in _editor_files(home, cwd):
-        names = sorted(set(_editor_names(text_of(path))) & {*variables, *claude.REMOVED})
+        names = sorted(set(_editor_names(text_of(path))) & {*variables, *claude_names.REMOVED})
         if names:
             found.append(
                 Conflict(

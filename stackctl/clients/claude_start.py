@@ -7,7 +7,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from stackctl.clients import claude, claude_conflicts, proxy
+from stackctl.clients import claude_conflicts, claude_names, proxy
 from stackctl.clients.types import Start
 from stackctl.errors import ConfigError
 
@@ -20,8 +20,10 @@ FILE = "claude-settings.json"
 def start(facts: Mapping[str, object], variables: Mapping[str, str], arguments: Sequence[str], private: str) -> Start:
     """Raises ConfigError when the user's `--settings` cannot be read."""
     own, rest = _settings_of(arguments)
-    emptied = [name for name in claude_conflicts.settings_names(os.environ, os.getcwd()) if name in claude.REMOVED]
-    content = claude.settings(variables, emptied)
+    emptied = [
+        name for name in claude_conflicts.settings_names(os.environ, os.getcwd()) if name in claude_names.REMOVED
+    ]
+    content = claude_names.settings(variables, emptied)
     content["env"] |= _no_proxy(variables)
     notes = []
     if own is not None:
@@ -48,7 +50,7 @@ def _no_proxy(variables: Mapping[str, str]) -> dict[str, str]:
 
 def _about_model(model: str, facts: Mapping[str, object]) -> str:
     said = f"your --model {model} wins over {facts['model']}"
-    if claude.is_real(model):
+    if claude_names.is_real(model):
         said += (
             f"; Claude Code believes that it knows that name and ignores the true window of {facts['window']} tokens"
         )

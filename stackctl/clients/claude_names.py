@@ -1,0 +1,49 @@
+"""Claude Code's own names, and what they mean to it: variables, tiers, models of Anthropic's. Light: `stackctl env` loads it."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # without the cost of importing typing
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+TOKEN = "ANTHROPIC_AUTH_TOKEN"  # noqa: S105 - a variable's name
+SWITCHES = (  # each makes Claude Code ignore ANTHROPIC_BASE_URL (the list is in its own program, 2.1.330)
+    "CLAUDE_CODE_USE_BEDROCK",
+    "CLAUDE_CODE_USE_VERTEX",
+    "CLAUDE_CODE_USE_FOUNDRY",
+    "CLAUDE_CODE_USE_MANTLE",
+    "CLAUDE_CODE_USE_ANTHROPIC_AWS",
+    "CLAUDE_CODE_USE_ANTHROPIC_GOOGLE_CLOUD",
+    "CLAUDE_CODE_USE_GATEWAY",
+)
+REMOVED = (
+    "ANTHROPIC_API_KEY",  # beside the token, Claude Code sends both and warns of a conflict
+    "ANTHROPIC_SMALL_FAST_MODEL",  # the old name of the background model: the gateway does not serve it
+    "ANTHROPIC_UNIX_SOCKET",  # goes before the base URL
+    *SWITCHES,
+)
+_REAL = (
+    "claude-opus",
+    "claude-sonnet",
+    "claude-haiku",
+    "claude-fable",
+    "claude-instant",
+    *(f"claude-{n}" for n in range(1, 10)),
+)
+_SHORT = ("opus", "sonnet", "haiku", "fable", "opusplan", "best")
+TIERS = {"OPUS": ("opus",), "SONNET": ("sonnet",), "HAIKU": ("haiku", "background"), "FABLE": ("fable",)}  # -> routes
+DENIED = ("WebSearch",)  # a tool that runs on Anthropic's servers: vLLM answers 400, LiteLLM drops it in silence
+
+
+def is_real(model: str) -> bool:
+    """Whether Claude Code takes this for a model of Anthropic's: then it believes that it knows the window."""
+    return model.lower().removeprefix("anthropic/").startswith(_REAL) or model.lower() in _SHORT
+
+
+def settings(variables: Mapping[str, str], emptied: Sequence[str] = ()) -> dict[str, Any]:
+    """A settings fragment with the same effect; it also takes away the tool that no local model can serve.
+
+    `emptied` are variables that another settings file sets and that must not count: an empty value wins over it.
+    """
+    return {"env": {**variables, **dict.fromkeys(emptied, "")}, "permissions": {"deny": list(DENIED)}}
