@@ -180,7 +180,9 @@ class _Look:
         secrets = {*redact.secrets_in(environ), *self._secrets}
         secrets |= {each for each in (self._key, found.get("client_key")) if each}
         found["secrets"] = frozenset(secrets)
-        found["lanes"] = found_lanes.build(Facts(**found), key=self._key, keys=self._keys)
+        found["lanes"] = lanes = found_lanes.build(Facts(**found), key=self._key, keys=self._keys)
+        ends = [end for lane in lanes for end in (lane.engine, lane.gateway) if end is not None]
+        found["secrets"] |= {end.key for end in ends if end.key}  # what a LiteLLM of somebody's was started with
         return Facts(**found)
 
 

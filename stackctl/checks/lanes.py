@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from stackctl import addresses, sockets
+from stackctl import addresses, redact, sockets
+from stackctl.checks import target
 from stackctl.checks.endpoints import Endpoint, Lane
 from stackctl.config import EMBEDDED
 from stackctl.errors import ConfigError
@@ -96,8 +97,6 @@ def client_key(environ: Mapping[str, str]) -> str | None:
 
 def _address(facts: Facts, key: str | None) -> tuple[Lane, ...]:
     """One server of unknown kind: it is asked what it is, unless nothing may be asked."""
-    from stackctl.checks import target
-
     url = str(facts.url_target).rstrip("/").removesuffix("/v1")
     key = key or client_key(facts.environ)
     seen = target.Seen() if facts.static else target.look(url, key)
@@ -132,21 +131,24 @@ def _hand(facts: Facts, key: str | None) -> tuple[Lane, ...]:
     rows = (facts.hand_config or {}).get("model_list")
     asked = facts.url_target is not None or _listens(LITELLM)
     url = (facts.url_target or LITELLM).rstrip("/").removesuffix("/v1")
-    master = _secret(((facts.hand_config or {}).get("general_settings") or {}), "master_key", facts.environ)
+    environ = {**facts.environ, **(_secrets_at(url) if asked else {})}
+    master = _secret(((facts.hand_config or {}).get("general_settings") or {}), "master_key", environ)
     found: dict[str, Lane] = {}
     for row in rows if isinstance(rows, list) else []:
         params = row.get("litellm_params") if isinstance(row, dict) else None
         if not isinstance(params, dict) or not isinstance(row.get("model_name"), str) or row["model_name"] in found:
             continue
-        name, model, base = row["model_name"], str(params.get("model", "")), params.get("api_base")
+        name, model, base = row["model_name"], str(params.get("model", "")), _secret(params, "api_base", environ)
         served = model.partition("/")[2] or model
         behind = None
         if isinstance(base, str):
             at = base.rstrip("/").removesuffix("/v1")
-            behind = Endpoint("engine", name, at, served, key=_secret(params, "api_key", facts.environ), served=served)
+            sent = _secret(params, "api_key", environ) or _by_itself(model, environ if asked else {})
+            if sent or not (asked and not facts.static and target.wants_key(at)):
+                behind = Endpoint("engine", name, at, served, key=sent, served=served)
         front = Endpoint(
             "gateway", name, url, name, key=key or master or client_key(facts.environ), served=served,
-            hosted=behind is None,
+            hosted=base is None,
         )  # fmt: skip
         found[name] = Lane(name, behind, front if asked else None)
     return tuple(found.values())
@@ -155,6 +157,20 @@ def _hand(facts: Facts, key: str | None) -> tuple[Lane, ...]:
 def _listens(url: str) -> bool:
     port = addresses.parts(url).port
     return any(each.port == port for each in sockets.listening())
+
+
+def _secrets_at(url: str) -> dict[str, str]:
+    """The secrets in the environment of what listens there: a LiteLLM made by hand may have been started in another shell."""
+    place = addresses.parts(url)
+    holder = sockets.holder(place.hostname or "", place.port) if place.port else None
+    return redact.secrets_by_name(holder.pid) if holder is not None and holder.pid is not None else {}
+
+
+def _by_itself(model: str, environ: Mapping[str, str]) -> str | None:
+    """The key that LiteLLM takes from its environment where a deployment has none (1.106.2)."""
+    names = {"anthropic": ("ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY"), "hosted_vllm": ("HOSTED_VLLM_API_KEY",)}
+    found = names.get(model.partition("/")[0], ())
+    return next((environ[each] for each in found if environ.get(each)), None)
 
 
 def _secret(values: Any, name: str, environ: Mapping[str, str]) -> str | None:

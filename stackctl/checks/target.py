@@ -40,6 +40,11 @@ def look(url: str, key: str | None) -> Seen:
     return Seen("anthropic" if row.get("type") == "model" else "", name)
 
 
+def wants_key(url: str) -> bool:
+    """Whether the server at `url` answers, and nothing without a key."""
+    return probe.request(Probe(f"{url}/v1/models", timeout=_SECONDS)).status in {401, 403}
+
+
 def _first(answer: Any) -> dict[str, Any]:
     rows = answer.get("data") if isinstance(answer, dict) else None
     row = rows[0] if isinstance(rows, list) and rows else None

@@ -172,3 +172,17 @@ def test_a_name_that_the_shell_or_a_settings_file_asks_for_is_asked_of_the_end_t
     settings.write_text(json.dumps({"env": {"ANTHROPIC_BASE_URL": url, "CLAUDE_CODE_SUBAGENT_MODEL": "gone"}}))
     (tier,) = said()
     assert "`gone`, which CLAUDE_CODE_SUBAGENT_MODEL makes Claude Code ask for" in tier.cause
+
+
+def test_a_key_that_nobody_told_is_said_to_be_missing_and_not_to_be_refused(url: str, tmp_path: Path) -> None:
+    facts = gathered.gather(Flags(), url=url, environ={"PATH": "/usr/bin:/bin"}, static=False)
+    findings = runner.run(live.checks(facts), facts, budget=60)
+    assert bad(list(findings)) == ["engine.no-key"]
+
+    file = tmp_path / "litellm_config.yaml"
+    row = {"model_name": "local", "litellm_params": {"model": "hosted_vllm/some/model", "api_base": f"{url}/v1"}}
+    file.write_text(json.dumps({"model_list": [row]}))
+    flags = Flags(config=str(file))
+    hand = gathered.gather(flags, url=url, litellm_config=str(file), environ={"PATH": "/usr/bin:/bin"}, static=False)
+    (lane,) = hand.lanes  # the engine is asked through the gateway alone
+    assert (lane.engine, lane.gateway is not None) == (None, True)

@@ -134,6 +134,22 @@ def test_one_wrong_row_is_one_cause_at_the_gateway(engine: str, gateway: str, na
     print(f"{name}: {seconds:.1f} s")
 
 
+def test_keys_are_those_that_litellm_itself_was_started_with(gateway: str, engine: str, tmp_path: Path) -> None:
+    rows = [{"model_name": "healthy", "litellm_params": deployments(engine)["healthy"]}]
+    file = tmp_path / "litellm_config.yaml"  # as somebody looks at it from another shell
+    file.write_text(json.dumps({"model_list": rows, "general_settings": {"master_key": MASTER}}))
+    environ = {"PATH": "/usr/bin:/bin", "CLAUDE_CODE_ATTRIBUTION_HEADER": "0"}
+    seen = gathered.gather(
+        Flags(config=str(file)), url=gateway, litellm_config=str(file), environ=environ, static=False
+    )
+    (lane,) = seen.lanes
+    assert lane.engine is not None
+    assert lane.engine.key == KEY
+    assert seen.clean(f"key {KEY}") == "key <redacted>"
+    checks = [each for each in live.checks(seen) if each.id.startswith(("health@", "answers@"))]
+    assert bad(list(runner.run(checks, seen, budget=60))) == []
+
+
 def test_a_gateway_that_gives_up_early_is_told_from_an_engine_that_thinks(engine: str, gateway: str) -> None:
     stack.ask(f"{engine}/fake/faults", {"faults": ["silence=2.5"]})
     try:

@@ -136,7 +136,8 @@ def refusal(peer: Peer, engine: Peer | None, reply: Reply) -> Iterator[Finding]:
     elif reply.status in {401, 403} and from_engine:
         yield finding("gateway.engine-key", Status.FAIL, shown, **said)
     elif reply.status in {401, 403} or "no_db_connection" in reply.raw or "No connected db" in reply.raw:
-        yield finding(f"{peer.where}.key", Status.FAIL, shown, **said)
+        known = "key" if peer.endpoint.key else "no-key"
+        yield finding(f"{peer.where}.{known}", Status.FAIL, shown, **said)
     elif gateway and _UNREACHABLE.search(reply.raw + reply.said):
         yield finding("gateway.wrong-address", Status.FAIL, shown, **said)
     elif _NO_MODEL.search(reply.raw):
