@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from stackctl.errors import StackError
-from stackctl.repair import handmade, modelfiles, refused, running, stackfile, startup, theirs
+from stackctl.repair import handmade, modelfiles, refused, room, running, stackfile, startup, theirs
 from stackctl.repair.change import Change
 from stackctl.repair.context import Here, ImpossibleError
 
@@ -28,6 +28,7 @@ NAMES: dict[str, Verb] = {
     **handmade.VERBS,
     **theirs.VERBS,
     **running.VERBS,
+    **room.VERBS,
     **startup.VERBS,
     **modelfiles.VERBS,
     "patience": _patience,
