@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from stackctl import addresses
-from stackctl.checks import answers
+from stackctl.checks import answers, handwritten
 from stackctl.checks.check import Check, Hop
 from stackctl.model import Status
 
@@ -90,7 +90,7 @@ def providers(facts: Facts) -> Iterator[Finding]:
             yield answers.finding(
                 "configuration.openai-provider", Status.FAIL, shown, name=name, served=model.partition("/")[2]
             )
-        elif "/" not in model:
+        elif model.partition("/")[0] not in handwritten.provider_names() or "/" not in model:
             provider = "hosted_vllm" if path.endswith("/v1") else "anthropic"
             found = answers.finding(
                 "configuration.no-provider", Status.FAIL, shown, name=name, model=model or "nothing", provider=provider
@@ -160,7 +160,7 @@ def secrets(facts: Facts) -> Iterator[Finding]:
         if value.startswith(_REFERENCE):
             if not facts.environ.get(value.removeprefix(_REFERENCE)):
                 missing.append((path, value.removeprefix(_REFERENCE)))
-        elif _SECRET.search(path) and len(value) >= 12:
+        elif _SECRET.search(path) and len(value) >= 12 and not handwritten.is_variable(value):
             literal.append(path)
     own = _section(facts.hand_config or {}, "environment_variables")
     for path, variable in missing:

@@ -15,6 +15,7 @@ from stackctl.checks import (
     handlimits,
     handmade,
     handrunning,
+    handwritten,
     live,
     logs,
     machine,
@@ -34,7 +35,7 @@ def checks(facts: Facts) -> tuple[Check, ...]:
     """The checks for what was found; live ones only where requests may be sent."""
     found = [*machine.CHECKS, *tools.CHECKS]
     if facts.hand_file is not None:
-        found += [*handmade.CHECKS, *handlimits.CHECKS, *handrunning.CHECKS]
+        found += [*handmade.CHECKS, *handlimits.CHECKS, *handrunning.CHECKS, *handwritten.CHECKS]
     if facts.own:
         found += [
             *modelfiles.CHECKS,

@@ -16,7 +16,7 @@ from stackctl.errors import ConfigError
 if TYPE_CHECKING:
     from stackctl.config import Flags
 
-_LITELLM = re.compile(rb"^[\"']?model_list[\"']?\s*:", re.MULTILINE)
+_LITELLM = re.compile(rb"(?:^(?:\xef\xbb\xbf)?|[{,]\s*)[\"']?model_list[\"']?\s*:", re.MULTILINE)
 _HUB_ID = re.compile(r"[\w.-]{1,96}(?:/[\w.-]{1,96})?")
 
 
@@ -96,10 +96,11 @@ def _report(path: str) -> None:
 
 
 def is_litellm(path: str) -> bool:
-    """Whether a configuration file is LiteLLM's own: it has a `model_list`."""
+    """Whether a configuration file is LiteLLM's own: it has a `model_list`, or is empty and called so."""
     try:
         with open(path, "rb") as stream:
-            return _LITELLM.search(stream.read(1 << 20)) is not None
+            text = stream.read(1 << 20)
+            return _LITELLM.search(text) is not None or (not text.strip() and "litellm" in os.path.basename(path))
     except OSError:
         return False
 

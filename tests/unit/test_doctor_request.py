@@ -105,3 +105,19 @@ def test_no_password_of_an_address_is_shown(tmp_path: Path) -> None:
         assert "me:<redacted>@127.0.0.1" in shown
         assert PASSWORD not in shown
         assert PASSWORD not in bundle.text(seen, found, found[0].cause)
+
+
+@pytest.mark.parametrize(
+    ("content", "whose"),
+    [
+        (b"model_list:\n- model_name: a\n", True),
+        (b"\xef\xbb\xbfmodel_list: []\n", True),
+        (b'{"general_settings": {}, "model_list": []}', True),
+        (b"", True),
+        (b"engines:\n  main: {model: embedded}  # not model_list: of LiteLLM's\n", False),
+    ],
+)
+def test_whose_a_configuration_file_is(tmp_path: Path, content: bytes, whose: bool) -> None:
+    file = tmp_path / "litellm_config.yaml"
+    file.write_bytes(content)
+    assert doctor_request.is_litellm(str(file)) is whose

@@ -19,6 +19,7 @@ from stackctl.checks import (
     configuration,
     facts,
     handmade,
+    handwritten,
     machine,
     modelfiles,
     runner,
@@ -69,7 +70,7 @@ def lint(tmp_path: Path, text: str, **environ: str) -> list[str]:
         Flags(config=str(file)), litellm_config=str(file), static=True,
         environ={"HOME": str(tmp_path), "LITELLM_MASTER_KEY": "sk-0123456789abcdef", **environ},
     )  # fmt: skip
-    return [each.id for each in bad(handmade.CHECKS, seen)]
+    return [each.id for each in bad((*handmade.CHECKS, *handwritten.CHECKS), seen)]
 
 
 def changed(*path: str | int, to: Any = None) -> str:
@@ -99,6 +100,12 @@ SECOND = ("model_list", 1, "litellm_params")
         (changed(*SECOND, "api_base", to="http://127.0.0.1:8000"), "configuration.base-without-v1"),
         (changed(*SECOND, "model", to="openai/qwen"), "configuration.openai-provider"),
         (changed(*SECOND, "model", to="qwen"), "configuration.no-provider"),
+        (changed(*SECOND, "model", to="Qwen/Qwen3-8B"), "configuration.no-provider"),
+        (changed(*SECOND, "model", to="vllm/qwen"), "configuration.vllm-inside"),
+        (changed(*SECOND, "api_base", to="127.0.0.1:8000/v1"), "configuration.no-scheme"),
+        (changed(*SECOND, "api_key", to="${VLLM_API_KEY}"), "configuration.not-expanded"),
+        (changed("litellm_settings", "drop_params").replace("modify_params", "drop_param"), "configuration.misspelt"),
+        (changed("router_settings", "fallbacks", to=[{"qwen": ["nobody"]}]), "configuration.fallback-target"),
         (changed("litellm_settings", "drop_params"), "configuration.drop-params"),
         (changed("general_settings", "master_key", to="os.environ/NOT_SET"), "configuration.missing-variable"),
         (changed("general_settings", "master_key", to="sk-0123456789abcdef"), "configuration.literal-key"),

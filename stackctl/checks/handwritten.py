@@ -1,0 +1,145 @@
+"""Checks of a hand-written litellm_config.yaml, continued: slips of the pen that LiteLLM takes without a word."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from stackctl import catalog
+from stackctl.checks import answers
+from stackctl.checks.check import Check, Hop
+from stackctl.model import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from stackctl.checks.facts import Facts
+    from stackctl.model import Finding
+
+# Settings that decide whether an agent works; one that is nearly called so is none of LiteLLM's.
+_SETTINGS: dict[str, tuple[str, ...]] = {
+    "litellm_settings": ("drop_params", "modify_params", "request_timeout", "num_retries"),
+    "router_settings": (
+        "num_retries", "disable_cooldowns", "cooldown_time", "allowed_fails", "model_group_alias", "fallbacks",
+        "routing_strategy", "stream_timeout",
+    ),
+    "general_settings": ("master_key", "database_url"),
+}  # fmt: skip
+_PARAMS = ("model", "api_base", "api_key", "max_retries", "stream_timeout", "drop_params")
+_OTHERS = {"default_fallbacks", "context_window_fallbacks", "allowed_fails_policy", "api_keys", "base_model"}
+_NEAR = 0.85
+# How other programs write a variable; LiteLLM sends it as it stands.
+_VARIABLE = re.compile(r"^(?:\$\{?|os\.environ[.\[]['\"]?|env[/:.])(?P<name>[A-Z][A-Z0-9_]*)['\"]?[}\]]?$")
+
+
+@cache
+def provider_names() -> frozenset[str]:
+    """What LiteLLM takes for a provider."""
+    lines = catalog.text("providers.txt").splitlines()
+    return frozenset(word for line in lines if not line.startswith("#") for word in line.split())
+
+
+def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = config.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _rows(config: Mapping[str, Any]) -> list[tuple[int, str, Mapping[str, Any]]]:
+    rows = config.get("model_list")
+    return [
+        (number, str(row.get("model_name")), _section(row, "litellm_params"))
+        for number, row in enumerate(rows if isinstance(rows, list) else [])
+        if isinstance(row, dict)
+    ]
+
+
+def spelling(facts: Facts) -> Iterator[Finding]:
+    """No setting is misspelt: LiteLLM would go on without it."""
+    config = facts.hand_config or {}
+    for section, known in _SETTINGS.items():
+        yield from _misspelt(_section(config, section), known, section)
+    for number, _, params in _rows(config):
+        yield from _misspelt(params, _PARAMS, f"model_list.{number}.litellm_params")
+
+
+def _misspelt(given: Mapping[str, Any], known: tuple[str, ...], where: str) -> Iterator[Finding]:
+    for key in map(str, given):
+        near = difflib.get_close_matches(key, known, n=1, cutoff=_NEAR)
+        if near and key not in known and key not in _OTHERS and given.get(near[0]) is None:
+            yield answers.finding(
+                "configuration.misspelt", Status.FAIL, (f"{where}.{key}",), key=key, near=near[0], path=f"{where}.{key}"
+            )
+
+
+def variables(facts: Facts) -> Iterator[Finding]:
+    """Variables are written as LiteLLM reads them."""
+    for path, place, value in _texts(facts.hand_config or {}):
+        found = _VARIABLE.match(value)
+        if found is not None:
+            yield answers.finding(
+                "configuration.not-expanded", Status.FAIL, (f"{path}: {value}",), path=path, place=place, said=value, name=found["name"]
+            )  # fmt: skip
+
+
+def is_variable(value: str) -> bool:
+    """Whether somebody meant a variable by it."""
+    return _VARIABLE.match(value) is not None
+
+
+def _texts(value: Any, path: str = "", place: str = "") -> Iterator[tuple[str, str, str]]:
+    """Each text with its path for people and for a repair."""
+    if isinstance(value, dict | list):
+        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
+            shown = f"{path}[{key}]" if isinstance(value, list) else f"{path}.{key}".lstrip(".")
+            yield from _texts(each, shown, f"{place}.{str(key).replace('.', chr(92) + '.')}".lstrip("."))
+    elif isinstance(value, str):
+        yield path, place, value
+
+
+def schemes(facts: Facts) -> Iterator[Finding]:
+    """Each address begins with http:// or https://."""
+    for _, name, params in _rows(facts.hand_config or {}):
+        base = params.get("api_base")
+        if isinstance(base, str) and base and "://" not in base and not base.startswith("os.environ/") and not is_variable(base):  # fmt: skip
+            yield answers.finding("configuration.no-scheme", Status.FAIL, (f"{name}: api_base: {base}",), name=name, base=base)  # fmt: skip
+
+
+def inside(facts: Facts) -> Iterator[Finding]:
+    """No row asks LiteLLM to run vLLM in its own process."""
+    for _, name, params in _rows(facts.hand_config or {}):
+        model = str(params.get("model", ""))
+        if model.startswith("vllm/"):
+            served = model.partition("/")[2]
+            yield answers.finding("configuration.vllm-inside", Status.FAIL, (f"{name}: model: {model}",), name=name, served=served)  # fmt: skip
+
+
+def fallbacks(facts: Facts) -> Iterator[Finding]:
+    """What takes the place of a model that fails is in the model_list."""
+    config = facts.hand_config or {}
+    known = [name for _, name, _ in _rows(config)]
+    if not known or any("*" in name for name in known):
+        return
+    for section in ("router_settings", "litellm_settings"):
+        for each in _section(config, section).get("fallbacks") or []:
+            for name, targets in each.items() if isinstance(each, dict) else ():
+                missing = [str(to) for to in targets if to not in known] if isinstance(targets, list) else []
+                if missing:
+                    yield answers.finding(
+                        "configuration.fallback-target", Status.WARN, (f"{section}.fallbacks: {name}: {missing[0]}",),
+                        name=name, target=missing[0], blocks=False,
+                    )  # fmt: skip
+
+
+def _check(name: str, proves: str, run: Any) -> Check:
+    return Check(f"configuration.{name}", Hop.CONFIG, proves, run, ("configuration.file",))
+
+
+CHECKS = (
+    _check("spelling", "No setting of LiteLLM's is misspelt.", spelling),
+    _check("variables", "Variables are written as LiteLLM reads them.", variables),
+    _check("schemes", "Each address has a scheme.", schemes),
+    _check("inside", "vLLM runs outside of LiteLLM.", inside),
+    _check("fallbacks", "What takes a failed model's place is there.", fallbacks),
+)
