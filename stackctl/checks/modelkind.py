@@ -51,18 +51,18 @@ def cached(facts: Facts) -> Iterator[Finding]:
 
 def _in_cache(facts: Facts, model: str, revision: str | None) -> Iterator[Finding]:
     place = repo_dir(model)
-    if facts.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "on", "yes", "true"}:
-        yield answers.finding("model.offline", Status.FAIL, ("HF_HUB_OFFLINE is set", place), model=model)
-        return
     halves = [name for name in _names(os.path.join(place, "blobs")) if name.endswith(".incomplete")]
     here = snapshot(model, revision)
     missing = lacking(here) if here is not None and os.path.isdir(here) else []
-    if halves or missing:
-        shown = [
-            f"{name}: {'its content is gone' if os.path.islink(os.path.join(str(here), name)) else 'missing'}"
-            for name in missing[:3]
-        ]
-        shown += [f"{len(halves)} files are half there"] if halves else []
+    shown = [
+        f"{name}: {'its content is gone' if os.path.islink(os.path.join(str(here), name)) else 'missing'}"
+        for name in missing[:3]
+    ]
+    shown += [f"{len(halves)} files are half there"] if halves else []
+    if facts.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "on", "yes", "true"}:
+        evidence = ("HF_HUB_OFFLINE is set", place, *shown)
+        yield answers.finding("model.offline", Status.FAIL, evidence, model=model)
+    elif shown:
         yield answers.finding("model.cache", Status.WARN, (place, *shown), model=model, blocks=False)
 
 

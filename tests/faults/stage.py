@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from stackctl import toolchain
+from stackctl.hub import download
 from stackctl.model import ServiceKind
 from tests.fakes import hosted, stack
 from tests.fakes.hub import COMMIT, Hub, Repo
@@ -312,6 +313,7 @@ def _copied(name: str, root: Path, url: str, how: str) -> Path:
     """A model of the hub in a directory, as `hf download --local-dir` or `git clone` leaves it."""
     from huggingface_hub import HfApi
 
+    download.library().disable_progress_bars()
     place = Path(
         HfApi(endpoint=url, token=False).snapshot_download(name, local_dir=root / name, cache_dir=root / "cache")
     )

@@ -207,6 +207,16 @@ def test_nothing_is_fetched_where_the_user_forbids_it(hub: Hub, monkeypatch: pyt
     assert hub.requests == []
 
 
+def test_a_half_model_that_may_not_be_fetched_is_told_with_what_it_lacks(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (snapshot() / SHARD).resolve().unlink()
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    seen, _ = look()
+    (found,) = [each for each in runner.run(modelkind.CHECKS, seen, budget=60) if each.status is Status.FAIL]
+    assert (found.id, found.evidence[-1]) == ("model.offline", f"{SHARD}: its content is gone")
+
+
 def test_a_model_in_a_plain_directory_is_its_owners(hub: Hub) -> None:
     file = Path("made") / "config.json"
     file.write_text("{")
