@@ -50,15 +50,18 @@ def mend(look: Callable[[bool], Looked], request: Request) -> list[Mended]:
     """
     done: list[Mended] = []
     tried: list[str] = []
+    held = repairs.Change("")
     for static in (True,) if request.static else (True, False):
         while True:
             facts, ran = look(static)
-            found = _next(facts, ran, tried, done)
+            found = _next(facts, ran, tried, done, held)
             if found is None:
                 break
             finding, change = found
             tried.append(_name(finding))
             done.append(_one(finding, change, facts, request, before=ran, look=lambda: look(static)[1]))  # noqa: B023 - used at once
+            failed_anew = _of_a_start(finding) and done[-1].outcome == "undone"
+            held = change if failed_anew and len(change.edits) < _OFTEN else repairs.Change("")
     if not done:
         output.note("stackctl: nothing that can be repaired by itself")
     return done
@@ -69,17 +72,25 @@ def _name(finding: Finding) -> str:
     return f"{finding.id} {finding.fix} {finding.cause if finding.id == _ONE_AT_A_TIME else ''}"
 
 
+def _of_a_start(finding: Finding) -> bool:
+    """Whether a log says it of a start that failed: such causes come one behind the other, and each hides the next."""
+    return finding.id.startswith("log.") and finding.status is Status.FAIL
+
+
 def _next(
-    facts: Facts, ran: Sequence[Ran], tried: list[str], done: list[Mended]
+    facts: Facts, ran: Sequence[Ran], tried: list[str], done: list[Mended], held: repairs.Change
 ) -> tuple[Finding, repairs.Change] | None:
-    """The first finding with a repair that was not tried yet: failures go before warnings. `done` hears what cannot be."""
+    """The first finding with a repair that was not tried yet: failures go before warnings. `done` hears what cannot be.
+
+    `held` is what was done for a start and undone, since it then failed for another cause: both are repaired together.
+    """
     bad = [finding for each in ran for finding in each.findings if finding.status in _BAD and finding.fix]
     for finding in sorted(bad, key=lambda each: each.status is Status.WARN):
         kind = f"{finding.id} {finding.fix} "
         if _name(finding) in tried or sum(each.startswith(kind) for each in tried) >= _OFTEN:
             continue
         try:
-            change = repairs.propose(facts, finding)
+            change = repairs.propose(facts, finding, held if _of_a_start(finding) else repairs.Change(""))
         except repairs.ImpossibleError as error:
             output.note(f"\n{finding.id}: {finding.cause}\n    not repaired: {error.message}")
             done.append(Mended(finding.id, "", "impossible", error.message))

@@ -40,12 +40,14 @@ class Change:
     fetches: tuple[Again, ...] = ()
 
     def __add__(self, other: Change) -> Change:
-        """Both, this one first."""
+        """Both, this one first; a file that both write is written once, as the other leaves it."""
+        again = {each.path for each in other.edits if each.text is not None}
+        edits = tuple(each for each in self.edits if each.text is None or each.path not in again)
         commands = [*self.commands]
         commands += [each for each in other.commands if each not in commands]
         return Change(
             "; ".join(filter(None, (self.says, other.says))),
-            self.edits + other.edits,
+            edits + other.edits,
             self.modes + other.modes,
             tuple(commands),
             self.fetches + other.fetches,

@@ -35,16 +35,16 @@ NAMES: dict[str, Verb] = {
 }
 
 
-def propose(facts: Facts, finding: Finding) -> Change | None:
+def propose(facts: Facts, finding: Finding, before: Change | None = None) -> Change | None:
     """What the finding's repair would change; None when it has none, or when it cannot be done here. Nothing is done.
 
     Of several ways, parted by `||`, it is the first that can be gone. Raises ImpossibleError where there is one, and what it
-    needs is not to be had now.
+    needs is not to be had now. What is done `before` is a part of it.
     """
     impossible: ImpossibleError | None = None
     for steps in _ways(finding.fix):
         try:
-            change = _way(facts, finding, steps)
+            change = _way(facts, finding, steps, before or Change(""))
         except ImpossibleError as error:
             impossible = impossible or error
             continue
@@ -55,8 +55,9 @@ def propose(facts: Facts, finding: Finding) -> Change | None:
     return None
 
 
-def _way(facts: Facts, finding: Finding, steps: list[list[str]]) -> Change | None:
-    change = Change("")
+def _way(facts: Facts, finding: Finding, steps: list[list[str]], change: Change) -> Change | None:
+    if not steps:
+        return None
     for name, *words in steps:
         try:
             step = NAMES[name](Here(facts, finding, change), *words)

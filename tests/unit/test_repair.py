@@ -82,6 +82,21 @@ def test_two_steps_on_one_file_are_one_after_the_other(home: Path) -> None:
     assert file.read_text() == CONFIG
 
 
+def test_a_repair_goes_on_from_one_that_was_not_enough(home: Path) -> None:
+    file = home / "mine.yaml"
+    file.write_text(CONFIG)
+    given = facts(home, config=file)
+    first = repair.propose(given, finding("stack.set gateway.port 4001 && restart"))
+    both = repair.propose(given, finding("stack.unset engines.main.model && restart"), first)
+    assert both is not None
+    assert both.commands == (("restart",),)
+    applied = repair.apply(replace(both, commands=()), nothing)
+    assert "4001" in file.read_text()
+    assert "some/model" not in file.read_text()
+    ((_, copy),) = applied.backups
+    assert Path(copy).read_text() == CONFIG
+
+
 def test_a_trusted_configuration_stays_trusted(home: Path) -> None:
     file = home / "stack.yaml"
     file.write_text(CONFIG)
