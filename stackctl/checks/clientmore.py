@@ -50,6 +50,7 @@ def tiers(facts: Facts) -> Iterator[Finding]:
             name=wrong[0],
             model=facts.environ[wrong[0]],
             right=client.model,
+            names=" ".join(wrong),
             blocks=False,
         )
 

@@ -91,7 +91,14 @@ def key(facts: Facts) -> Iterator[Finding]:
     if not token and not other:
         yield answers.finding("client.no-key", Status.FAIL, (f"{claude.TOKEN} is not set",))
     elif token and token != facts.client_key:
-        yield answers.finding("client.stale-key", Status.FAIL, (f"{claude.TOKEN} is not the stack's key",))
+        yield answers.finding(
+            "client.stale-key", Status.FAIL, (f"{claude.TOKEN} is not the stack's key",), names=claude.TOKEN
+        )
+    elif not token and other != facts.client_key:
+        yield answers.finding(
+            "client.stale-key", Status.FAIL, ("ANTHROPIC_API_KEY is not the stack's key",),
+            names=f"{claude.TOKEN} ANTHROPIC_API_KEY",
+        )  # fmt: skip
 
 
 def variables(facts: Facts) -> Iterator[Finding]:
@@ -99,7 +106,9 @@ def variables(facts: Facts) -> Iterator[Finding]:
     environ = facts.environ
     on = [name for name in claude.SWITCHES if environ.get(name, "").lower() not in {"", "0", "false", "no", "off"}]
     if on and _url(facts):
-        yield answers.finding("client.switch", Status.FAIL, [f"{name} is set" for name in on], name=on[0])
+        yield answers.finding(
+            "client.switch", Status.FAIL, [f"{name} is set" for name in on], name=on[0], names=" ".join(on)
+        )
     client = facts.state.client if facts.state is not None and facts.running else None
     if client is None or not uses(facts):
         return
@@ -125,7 +134,8 @@ def variables(facts: Facts) -> Iterator[Finding]:
     missing = [name for name in ("CLAUDE_CODE_MAX_CONTEXT_TOKENS",) if name in wanted and name not in environ]
     if stale or missing:
         shown = [*stale, *(f"{name} is not set" for name in missing)]
-        yield answers.finding("client.stale-values", Status.WARN, shown, blocks=False)
+        names = " ".join(each.partition("=")[0].partition(" ")[0] for each in shown)
+        yield answers.finding("client.stale-values", Status.WARN, shown, names=names, blocks=False)
 
 
 def proxies(facts: Facts) -> Iterator[Finding]:

@@ -36,6 +36,12 @@ def doctor(
         bool, typer.Option("--fix", help="Show each repair, ask, do it, look again, and undo what did not help.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="With --fix: ask nothing.")] = False,
+    shell: Annotated[
+        str | None,
+        typer.Option(
+            "--shell", metavar="SHELL", help="With --fix: print for this shell to eval what mends its variables."
+        ),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also what each check proves.")] = False,
     explain: Annotated[
         str | None,
@@ -67,5 +73,7 @@ def doctor(
         yes=yes,
         logs=tuple(log or ()),
         report=report,
+        shell=shell,
+        as_json=as_json,
     )
     end(lambda: command.run(request), debug=debug, as_json=as_json)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from stackctl.checks import facts as gathered
 from stackctl.checks import logs, roster, runner, verdict
 from stackctl.checks.check import Hop
-from stackctl.commands import doctor_request
+from stackctl.commands import doctor_request, doctor_shell
 from stackctl.errors import FAILED, ConfigError
 from stackctl.model import Status
 from stackctl.output import Outcome
@@ -39,6 +39,7 @@ def run(request: Request) -> Outcome:
     """
     doctor_request.check(request)
     mended: list[Mended] = []
+    shell_before = dict(os.environ)
     if request.fix:
         from stackctl.commands import doctor_fix
 
@@ -56,6 +57,7 @@ def run(request: Request) -> Outcome:
     return Outcome(
         code,
         lines=lines,
+        stdout=doctor_shell.printed(request.shell, shell_before) if request.shell is not None else "",
         data={
             "verdict": said,
             "findings": [_as_data(each) for each in findings],

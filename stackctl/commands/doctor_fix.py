@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from stackctl import output
 from stackctl import repair as repairs
 from stackctl.checks.check import Hop
+from stackctl.commands import doctor_shell
 from stackctl.errors import NotRunningError, StackError
 from stackctl.model import Status
 from stackctl.repair.running import install
@@ -33,8 +34,9 @@ _OFTEN = 5  # repairs of one kind in a run
 
 @dataclass(frozen=True, slots=True)
 class Mended:
-    """One repair: the finding it was for, what it did, and how it ended: `repaired`, `undone`, `refused`, `shown`,
-    `impossible` (what it needs is not to be had now) or `pending` (corrected, and a server of the user's must read it).
+    """One repair: the finding it was for, what it did, and how it ended: `repaired`, `undone`, `refused`, `shown` (with
+    the line to type as `detail` where it is this shell's variables), `impossible` (what it needs is not to be had now) or
+    `pending` (corrected, and a server of the user's must read it).
     """
 
     finding: str
@@ -64,6 +66,11 @@ def mend(look: Callable[[bool], Looked], request: Request) -> list[Mended]:
             held = change if failed_anew and len(change.edits) < _OFTEN else repairs.Change("")
     if not done:
         output.note("stackctl: nothing that can be repaired by itself")
+    typed = [each.detail for each in done if each.outcome == "shown" and each.detail]
+    if typed:
+        output.note(
+            f"\nno program can change the shell that started it; type, and it is asked and proved there:\n    {typed[0]}"
+        )
     return done
 
 
@@ -108,6 +115,8 @@ def _one(
     output.note(f"\n{finding.id}: {finding.cause}")
     for line in repairs.shown(change):
         output.note(f"    {line}")
+    if change.variables and request.shell is None:
+        return Mended(finding.id, change.says, "shown", doctor_shell.typed(request))
     if not request.yes and not output.has_terminal():
         output.note("    (only shown: --yes does it without asking)")
         return Mended(finding.id, change.says, "shown")
@@ -128,7 +137,8 @@ def _one(
         output.warn(f"it could not be done, and is undone: {said}")
         return Mended(finding.id, change.says, "undone", said)
     after = look()
-    worse = _worse(finding, before, after, reveals=bool(change.fetches) or finding.id in _HIDES)
+    reveals = bool(change.fetches or change.variables) or finding.id in _HIDES
+    worse = _worse(finding, before, after, reveals=reveals)
     if worse:
         applied.undo()
         output.warn(f"it did not help, and is undone: {worse}")
@@ -141,7 +151,7 @@ def _one(
             "    the file is corrected, and nothing in it is refused any more; LiteLLM reads it at its next start"
         )
         return Mended(finding.id, change.says, "pending", "LiteLLM must be started again")
-    output.note("    repaired, and checked again")
+    output.note("    checked again with these set" if change.variables else "    repaired, and checked again")
     return Mended(finding.id, change.says, "repaired")
 
 

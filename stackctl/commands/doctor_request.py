@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stackctl import addresses, fetch, names, redact
+from stackctl import addresses, fetch, names, redact, shell
 from stackctl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,7 +22,10 @@ _HUB_ID = re.compile(r"[\w.-]{1,96}(?:/[\w.-]{1,96})?")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to look at and how to show it. `url` is any server; `flags.config` may be a file of LiteLLM's own."""
+    """What to look at and how to show it. `url` is any server; `flags.config` may be a file of LiteLLM's own.
+
+    `shell` is the one for which stdout holds the repairs of its variables.
+    """
 
     flags: Flags
     url: str | None = None
@@ -34,6 +37,8 @@ class Request:
     verbose: bool = False
     logs: tuple[str, ...] = ()
     report: str | None = None
+    shell: str | None = None
+    as_json: bool = False
 
 
 def check(request: Request) -> None:
@@ -52,6 +57,8 @@ def check(request: Request) -> None:
         _address(request.url)
     if request.report is not None:
         _report(request.report)
+    if request.shell is not None:
+        _shell(request.shell, fix=request.fix, as_json=request.as_json)
 
 
 def _config(path: str) -> None:
@@ -93,6 +100,15 @@ def _report(path: str) -> None:
         raise ConfigError(f"--report {path} is there already", remedy="name a file that is not there yet")
     if not os.path.isdir(os.path.dirname(path) or "."):
         raise ConfigError(f"--report {path} cannot be written: there is no such directory", remedy="correct the path")
+
+
+def _shell(kind: str, *, fix: bool, as_json: bool) -> None:
+    if kind not in shell.SHELLS:
+        raise ConfigError(f"--shell {kind} is not known; it is one of {', '.join(shell.SHELLS)}", remedy="stackctl doctor --fix --shell sh")  # fmt: skip
+    if not fix:
+        raise ConfigError("--shell goes with --fix", remedy=f'eval "$(stackctl doctor --fix --shell {kind})"')
+    if as_json:
+        raise ConfigError("--shell and --json both want stdout", remedy="ask twice: --fix --shell first, then --json")
 
 
 def is_litellm(path: str) -> bool:

@@ -57,6 +57,8 @@ def apply(
         for each in change.fetches:
             for path in again.fetch(each, on_progress):
                 done._undo.append(lambda path=path: _remove(path))  # type: ignore[misc]  # noqa: SLF001
+        for verb, name, value in change.variables:
+            _variable(name, value if verb == "set" else None, done)
         for path, mode in change.modes:
             before = stat.S_IMODE(os.lstat(path).st_mode)
             os.chmod(path, mode, follow_symlinks=os.chmod not in os.supports_follow_symlinks)
@@ -67,6 +69,20 @@ def apply(
         done.undo()
         raise
     return done
+
+
+def _variable(name: str, value: str | None, done: Applied) -> None:
+    """In the environment of this process, so that the checks see what the shell would have."""
+    before = os.environ.get(name)
+    _export(name, value)
+    done._undo.append(lambda: _export(name, before))  # noqa: SLF001
+
+
+def _export(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
 
 
 def _edit(edit: Edit, done: Applied) -> None:

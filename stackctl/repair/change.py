@@ -8,8 +8,13 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from stackctl import redact
+
 if TYPE_CHECKING:
+    from stackctl import shell
     from stackctl.hub.again import Again
+
+_SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD")  # in the name of a variable whose value is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,7 @@ class Change:
     """All of one repair. `modes` are permissions by path; `fetches` are files of models that the hub has; `commands` are
     stackctl's own (without the options of the one that runs), in order after the files.
 
+    `variables` are those of the shell that asks, which only evaluates what is printed for it.
     `commands` may hold `("install", KIND)`, which is no command of the command line: a managed environment made anew.
     """
 
@@ -38,6 +44,7 @@ class Change:
     modes: tuple[tuple[str, int], ...] = ()
     commands: tuple[tuple[str, ...], ...] = ()
     fetches: tuple[Again, ...] = ()
+    variables: tuple[shell.Change, ...] = ()
 
     def __add__(self, other: Change) -> Change:
         """Both, this one first; a file that both write is written once, as the other leaves it."""
@@ -51,11 +58,12 @@ class Change:
             self.modes + other.modes,
             tuple(commands),
             self.fetches + other.fetches,
+            self.variables + other.variables,
         )
 
     def __bool__(self) -> bool:
         """Whether it would do anything."""
-        return bool(self.edits or self.modes or self.commands or self.fetches)
+        return bool(self.edits or self.modes or self.commands or self.fetches or self.variables)
 
 
 def shown(change: Change) -> list[str]:
@@ -78,6 +86,11 @@ def shown(change: Change) -> list[str]:
         lines += [f"download    {each.name}  ({each.size:,} bytes)" for each in again.files]
         lines.append(f"      from  {again.source} at revision {at.commit}")
         lines.append(f"      into  {at.directory}")
+    for verb, name, value in change.variables:
+        if name in os.environ:
+            lines.append(f"-{_variable(name, os.environ[name])}")
+        if verb == "set":
+            lines.append(f"+{_variable(name, value)}")
     for path, mode in change.modes:
         lines.append(f"chmod {mode:o} {path}   (now {stat.S_IMODE(os.lstat(path).st_mode):o})")
     lines += [
@@ -85,6 +98,14 @@ def shown(change: Change) -> list[str]:
         for command in change.commands
     ]
     return lines
+
+
+def _variable(name: str, value: str) -> str:
+    """`NAME=VALUE` for people: no secret, and nothing that a terminal would obey."""
+    if any(word in name.replace("TOKENS", "") for word in _SECRET):
+        return f"{name}={redact.HIDDEN}"
+    plain = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in value)
+    return f"{name}={redact.cleaner(())(plain)}"
 
 
 def current(path: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from stackctl.errors import StackError
-from stackctl.repair import handmade, modelfiles, refused, room, running, stackfile, startup, theirs
+from stackctl.repair import handmade, modelfiles, refused, room, running, shellvars, stackfile, startup, theirs
 from stackctl.repair.change import Change
 from stackctl.repair.context import Here, ImpossibleError
 
@@ -31,6 +31,7 @@ NAMES: dict[str, Verb] = {
     **room.VERBS,
     **startup.VERBS,
     **modelfiles.VERBS,
+    **shellvars.VERBS,
     "patience": _patience,
 }
 

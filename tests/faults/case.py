@@ -42,6 +42,7 @@ class Case:
     path: str = ""
     proof: Callable[[], bool] = lambda: True
     again: Callable[[], None] | None = None
+    mended: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
         self.after.callback(shutil.rmtree, self.root, ignore_errors=True)
@@ -71,7 +72,9 @@ class Case:
         return text
 
     def environment(self) -> dict[str, str]:
-        """This user's shell."""
+        """This user's shell: as it was broken, or as it is since it evaluated what doctor printed."""
+        if self.mended is not None:
+            return self.mended
         return {
             "PATH": self.path or os.environ["PATH"],
             "HOME": str(self.home),
@@ -89,11 +92,23 @@ class Case:
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT, check=False,
         )  # fmt: skip
 
+    def evaluate(self, *more: str) -> None:
+        """`eval "$(stackctl doctor --fix --shell sh)"` in a real shell, whose environment is this user's from then on."""
+        fix = [*self.prefix, *stack.argv(*self._words("doctor", "--fix", "--yes", "--shell", "sh", *self.args, *more))]
+        done = subprocess.run(
+            ["sh", "-c", 'eval "$("$@")"; exec env -0', "sh", *fix], env=self.environment(), cwd=self.project,
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT, check=True,
+        )  # fmt: skip
+        found = os.fsdecode(done.stdout).removesuffix("\0").split("\0")
+        self.mended = dict(each.split("=", 1) for each in found)
+
+    def _words(self, *words: str) -> list[str]:
+        named = self.config is not None and "-c" not in words and "--url" not in words
+        return [*words, "-c", str(self.config)] if named else [*words]
+
     def doctor(self, *more: str) -> Report:
         """What doctor says, and how long it took."""
-        words = ["doctor", "--json", *self.args, *more]
-        if self.config is not None and "-c" not in words and "--url" not in words:
-            words += ["-c", str(self.config)]
+        words = self._words("doctor", "--json", *self.args, *more)
         used, began = _used(), time.monotonic()
         done = self.run(*words)
         seconds = time.monotonic() - began

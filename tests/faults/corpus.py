@@ -23,7 +23,8 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     scripted engine's faults, set while it runs (or from its start, with `start`); `litellm` is laid over a hand-written
     LiteLLM file, `drop` are keys taken out of it; `do` is a recipe (tests/faults/recipes.py) with `given`.
 
-    `expect` are the ids that may come first, at `hop`; `fix` says that `--fix` repairs it; `level` is `warn` for
+    `expect` are the ids that may come first, at `hop`; `fix` says that `--fix` repairs it, and
+    `shell` that the shell must evaluate what it prints; `level` is `warn` for
     what works and should not be so.
     """
 
@@ -35,6 +36,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     hop: str
     level: Literal["fail", "warn"] = "fail"
     fix: bool = False
+    shell: bool = False
     config: dict[str, Any] = {}
     raw: str = ""
     write: dict[str, str] = {}

@@ -91,7 +91,11 @@ def _left(case: Case, fault: Fault, static: tuple[str, ...]) -> list[str]:
 
     Where doctor says of just one thing that it is left to do, to start the user's own server again, that is done.
     """
-    after = case.doctor("--fix", "--yes", *static)
+    if fault.shell:
+        case.evaluate(*static)
+        after = case.doctor(*static)
+    else:
+        after = case.doctor("--fix", "--yes", *static)
     if case.again is not None and [each["id"] for each in after.of("fail", "warn")] == [NOT_READ]:
         case.again()
     after = case.doctor(*static)
