@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from stackctl import redact
@@ -21,13 +21,15 @@ _SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD")  # in the name of a variable wh
 class Edit:
     """One file written anew with `text`, or moved aside where that is None. `theirs`: it is the user's, not ours.
 
-    `spare`: what is moved aside is of no use to anybody, and is removed when the repair has proved good.
+    `spare`: what is moved aside is of no use to anybody, and is removed when the repair has proved good. `secret`: the
+    text is a key, and is not shown.
     """
 
     path: str
-    text: str | None
+    text: str | None = field(repr=False)
     theirs: bool = False
     spare: bool = False
+    secret: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,9 @@ def shown(change: Change) -> list[str]:
     for each in change.edits:
         if each.text is None:
             lines.append(f"move aside  {each.path}")
+            continue
+        if each.secret:
+            lines.append(f"write       {each.path}")
             continue
         lines += difflib.unified_diff(
             current(each.path).splitlines(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from stackctl import runstate
+from stackctl import addresses, keys, redact, runstate
 from stackctl.repair import stackfile
 from stackctl.repair.change import Change, Edit
 
@@ -42,6 +42,19 @@ def record(here: Here) -> Change | None:
     if change is None or again is None or paths is None:
         return None
     return change + again if runstate.is_locked(paths) else change
+
+
+def key(here: Here) -> Change | None:
+    """The client key as what runs asks for it, written again: shells that have it go on working, and nothing restarts."""
+    state, paths = here.facts.state, here.facts.paths
+    port = addresses.parts(state.gateway_url).port if state is not None and here.facts.running else None
+    for each in state.services if state is not None else ():
+        if each.port == port and each.pid is not None and paths is not None:
+            known = redact.secrets_by_name(each.pid)
+            said = known.get("STACKCTL_CLIENT_KEY") or known.get("VLLM_API_KEY", "")
+            if said.startswith(keys.PREFIX):
+                return Change("write the client key again", (Edit(paths.client_key, f"{said}\n", secret=True),))
+    return None
 
 
 def _tool(here: Here, kind: str) -> Toolchain | None:
@@ -105,6 +118,7 @@ VERBS: dict[str, Verb] = {
     "down": down,
     "trust": _command("trust"),
     "quarantine-state": record,
+    "key-again": key,
     "rebuild": environment,
     "embedded": embedded,
 }

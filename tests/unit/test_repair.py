@@ -68,6 +68,15 @@ def test_a_value_of_the_configuration_is_set_and_put_back(home: Path) -> None:
     assert sorted(each.name for each in home.iterdir()) == ["mine.yaml"]
 
 
+def test_a_key_that_is_written_is_not_shown(home: Path) -> None:
+    change = repair.Change("", (repair.Edit(str(home / "client.key"), "sk-canary\n", secret=True),))
+    assert repair.shown(change) == [f"write       {home}/client.key"]
+    assert "canary" not in repr(change)
+    repair.apply(change, nothing)
+    assert (home / "client.key").read_text() == "sk-canary\n"
+    assert (home / "client.key").stat().st_mode & 0o777 == 0o600
+
+
 def test_two_steps_on_one_file_are_one_after_the_other(home: Path) -> None:
     file = home / "mine.yaml"
     file.write_text(CONFIG)
