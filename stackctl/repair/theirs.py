@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from stackctl.repair.context import Here, Verb
 
 _SETS = re.compile(r"^(/.*?\.json):? sets ([A-Za-z_][A-Za-z0-9_]*)", re.MULTILINE)
+_HELPER = re.compile(r"^(/.*?\.json):? names an apiKeyHelper", re.MULTILINE)
 _LINE = re.compile(r"^(/.*?):? line (\d+) sets ", re.MULTILINE)
 _EDITOR = re.compile(r"^(/.*?\.json):? claudeCode\.environmentVariables sets ([A-Z0-9_, ]+):", re.MULTILINE)
 _CHMOD = re.compile(r"chmod [0-7]+ (\S+)")
@@ -25,7 +26,12 @@ _PRIVATE_FILE, _PRIVATE_DIR = 0o600, 0o700
 
 
 def settings(here: Here) -> Change | None:
-    """The variables that the finding names, out of the `env` of that settings file of Claude Code's."""
+    """What the finding names, out of that settings file of Claude Code's: variables of its `env`, or its apiKeyHelper."""
+    helper = _HELPER.search(here.said)
+    if helper:
+        data = json.loads(here.text(helper[1]).removeprefix("\ufeff"))
+        del data["apiKeyHelper"]
+        return _json(here, helper[1], data, f"take apiKeyHelper out of {helper[1]}")
     found = _SETS.findall(here.said)
     if not found:
         return None

@@ -185,6 +185,17 @@ def test_variables_leave_a_settings_file_and_the_rest_stays(home: Path) -> None:
     assert file.stat().st_mode & 0o777 == 0o640
 
 
+def test_a_helper_for_keys_leaves_a_settings_file_and_the_rest_stays(home: Path) -> None:
+    file = home / "settings.json"
+    file.write_text('{"apiKeyHelper": "/bin/echo sk-x", "theme": "dark"}')
+    said = f"{file} names an apiKeyHelper; its key is not used while the token is set"
+    change = repair.propose(facts(home), finding("settings.unset", said))
+    assert change is not None
+    ((_, copy),) = repair.apply(change, nothing).backups
+    assert json.loads(file.read_text()) == {"theme": "dark"}
+    assert "apiKeyHelper" in Path(copy).read_text()
+
+
 def test_a_linked_dotfile_is_changed_where_it_really_is(home: Path) -> None:
     real = home / "dotfiles" / "bashrc"
     real.parent.mkdir()
