@@ -64,9 +64,16 @@ _SHARE = 0.92  # vLLM's own
 
 
 def refused(faults: Mapping[str, str], values: Mapping[str, Sequence[str]], window: int) -> tuple[str, str] | None:
-    """Why an engine on such a machine (`own`, `holds`, `free`, `needs`, `parsers`, `without`) ends with these flags: the
+    """Why an engine on such a machine (`own`, `holds`, `free`, `needs`, `parsers`, `without`, `while`) ends with these flags: the
     failure's name and vLLM's words. None where they suit it.
     """
+    for each in filter(None, faults.get("while", "").split("+")):
+        written, _, reason = each.rpartition(":")
+        flag, _, value = written.partition("=")
+        if flag in values and value in {"", *values[flag]}:
+            from stackctl.catalog import symptoms  # the others need none of it to start
+
+            return reason, next(row.sample for row in symptoms.table().failures if row.id == reason)
     share = float((values.get("gpu-memory-utilization") or [str(_SHARE)])[0])
     parser = (values.get("tool-call-parser") or [""])[0]
     if "without" in faults and faults["without"] in values:
