@@ -143,8 +143,10 @@ def _hand(facts: Facts, key: str | None) -> tuple[Lane, ...]:
         behind = None
         if isinstance(base, str):
             at = base.rstrip("/").removesuffix("/v1")
-            sent = _secret(params, "api_key", environ) or _by_itself(model, environ if asked else {})
-            if sent or not (asked and not facts.static and target.wants_key(at)):
+            sent = _secret(params, "api_key", environ)
+            wanted = sent is None and asked and not facts.static and target.wants_key(at)
+            sent = _by_itself(model, environ) if wanted else sent
+            if sent is not None or not wanted:
                 behind = Endpoint("engine", name, at, served, key=sent, served=served)
         front = Endpoint(
             "gateway", name, url, name, key=key or master or client_key(facts.environ), served=served,
