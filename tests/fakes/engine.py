@@ -245,7 +245,7 @@ class Engine:
         """What is answered: a turn of the script, or what a model that can use tools says by itself."""
         turn = self.script.choose(request)
         if turn is DEFAULT and self.flags.has("fake-competent"):
-            return competent.turn(request, thinks=self.flags.has("reasoning-parser"))
+            return competent.turn(request, thinks=self.flags.has("reasoning-parser") or "thinks" in self.flags.faults)
         return turn
 
     def step(self) -> None:
@@ -543,7 +543,13 @@ class Handler(BaseHTTPRequestHandler):
         self._ill(request)
         turn = engine.turn_for(request)
         blocks, output, cut = wire.shorten(
-            ill.reply(turn["reply"], request, flags.faults, flags.get("tool-call-parser", "")), limit
+            ill.reply(
+                turn["reply"],
+                request,
+                ill.unread(flags.faults, reasoner=flags.has("reasoning-parser")),
+                flags.get("tool-call-parser", ""),
+            ),
+            limit,
         )
         time.sleep(float(flags.faults.get("slow", 0)))
         for block in blocks:

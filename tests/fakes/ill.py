@@ -4,7 +4,8 @@ tools=FORMAT      calls come as text in that markup (hermes, json, xml, mistral,
                   read this model. A forced call is decoded by a grammar and needs no parser, as in vLLM
 tools=none        prose in place of calls; tools=empty: no arguments; tools=broken: JSON that does not end;
 tools=thinking    the call is written inside the thinking; tools=wrong: a tool that nobody offered
-think-open        the thinking stands in the text between <think> and </think>: no reasoning parser
+think-open        the thinking stands in the text between <think> and </think>: the reasoning parser reads another model's
+thinks            the model thinks whatever the flags say, and so into the text where there is no reasoning parser
 gibberish         only `!`; leak: the end of turn is written out and the model goes on
 no-stop           the stream ends without its last events; start=twice: two message_start; blocks=mixed: deltas of
                   another type than their block; cut=N: the connection breaks after N events
@@ -68,6 +69,11 @@ _READS = {
     "llama3": {"llama3_json", "llama4_json"},
     "pythonic": {"pythonic", "llama4_pythonic"},
 }
+
+
+def unread(faults: Mapping[str, str], *, reasoner: bool) -> Mapping[str, str]:
+    """The faults as they show: without a reasoning parser, what is thought stays in the text."""
+    return {**faults, "think-open": ""} if "thinks" in faults and not reasoner else faults
 
 
 def reply(blocks: list[Json], request: Request, faults: Mapping[str, str], parser: str) -> list[Json]:
