@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 NAMES = {
     "directories": "machine.state-directory",
     "port.": "machine.port-held",
+    "address.": "machine.address",
     "memory": "machine.memory",
     "disk": "machine.disk",
     "shm": "machine.shm",

@@ -98,10 +98,10 @@ def _port_finding(who: str, port: int, host: str, key: str, error: OSError) -> F
             remedy=f"set {key} to 1024 or above",
         )
     return Finding(
-        f"port.{who}",
+        f"address.{who}",
         Status.FAIL,
         f"the {who} cannot listen on {host}:{port}: {error.strerror}",
-        remedy="correct gateway.host",
+        remedy="set gateway.host to 127.0.0.1, or to an address that this machine has",
     )
 
 

@@ -5,7 +5,7 @@ hub          the same with a model of the hub (a stand-in) in its cache, or in a
 direct       the scripted engine as its own gateway; litellm: behind real LiteLLM; both shared
 own-direct, own-litellm   the same, for one fault alone
 two, hosted  two engines behind one gateway, with routes; and a provider (a stand-in) behind it as well
-failed       `up` of the scripted engine, which does not come up
+failed       `up` of the scripted engine, which does not come up; failed-litellm: of real LiteLLM, which does not
 url          an engine that somebody else started, looked at by its address
 remote       the same, as `engines.main.url` behind real LiteLLM
 hand-file    a hand-written litellm_config.yaml; nothing runs
@@ -192,6 +192,17 @@ class Stage:
         machine = [case.fill(each) for each in fault.start]
         return _not_up(
             case, given.over(given.scripted(root / "given", "direct", machine), given.filled(case, fault.config))
+        )
+
+    def _failed_litellm(self, fault: Fault, root: Path) -> Case:
+        """Real LiteLLM does not come up; `swap` in `given` makes a template of the user's own out of the built-in one."""
+        case = Case(root, root / "state", root / "project" / "stack.yaml")
+        if "swap" in fault.given:
+            own = case.state / "config" / "templates" / "litellm_config.yaml.j2"
+            own.parent.mkdir(parents=True)
+            own.write_text((stack.ROOT / "templates" / own.name).read_text().replace(*fault.given["swap"]))
+        return _not_up(
+            case, given.over(given.scripted(root / "given", "litellm", []), given.filled(case, fault.config))
         )
 
     # --- made by hand

@@ -148,7 +148,7 @@ def test_an_address_of_another_machine_cannot_be_listened_on(tmp_path: Path) -> 
     engines = {"a": {"model": "embedded", "port": free_port()}}
     (found,) = bad(preflight.ports(prepared(tmp_path, machines.CPU, engines=engines, gateway=gateway)))
     assert "the gateway cannot listen on 192.0.2.1" in found.cause
-    assert found.remedy == "correct gateway.host"
+    assert found.remedy == "set gateway.host to 127.0.0.1, or to an address that this machine has"
 
 
 def test_direct_needs_one_port_only(tmp_path: Path) -> None:
