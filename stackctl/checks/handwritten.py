@@ -128,7 +128,7 @@ def fallbacks(facts: Facts) -> Iterator[Finding]:
                 if missing:
                     yield answers.finding(
                         "configuration.fallback-target", Status.WARN, (f"{section}.fallbacks: {name}: {missing[0]}",),
-                        name=name, target=missing[0], blocks=False,
+                        name=name, section=section, target=missing[0], blocks=False,
                     )  # fmt: skip
 
 

@@ -123,6 +123,19 @@ def _variable(here: Here, key: str, said: str) -> str:
     return next((name for name in same if name == _MASTER), same[0] if same else "")
 
 
+def fallback(here: Here, section: str, name: str, target: str) -> Change:
+    """`litellm.fallback SECTION NAME TARGET`: a model that is not there is no fallback of NAME any more."""
+    text = here.text(_file(here))
+    rows = []
+    for row in yamltext.data(text)[section]["fallbacks"]:
+        left = {each: [to for to in row[each] if each != name or to != target] for each in row}
+        rows += [kept] if (kept := {each: to for each, to in left.items() if to}) else []
+    place = [section, "fallbacks"]
+    return _edit(
+        here, f"take the fallback {target} out", yamltext.put(text, place, rows) if rows else yamltext.take(text, place)
+    )
+
+
 def _at(data: Any, place: list[str]) -> Any:
     for key in place:
         data = data[int(key) if isinstance(data, list) else key]
@@ -211,6 +224,7 @@ VERBS: dict[str, Verb] = {
     "litellm.row": row,
     "litellm.called": called,
     "litellm.base": base,
+    "litellm.fallback": fallback,
     "litellm.reference": reference,
     "litellm.readable": readable,
     "litellm.address": address,

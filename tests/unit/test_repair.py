@@ -134,6 +134,23 @@ def test_one_deployment_is_changed_by_its_name(home: Path) -> None:
     assert file.read_text() == HAND.replace("8001/v1", "8001")
 
 
+@pytest.mark.parametrize(
+    ("given", "left"),
+    [
+        ("{fallbacks: [{a: [gone]}], num_retries: 0}", "{num_retries: 0}"),
+        ("{fallbacks: [{a: [gone, b]}, {c: [gone]}], num_retries: 0}", "{fallbacks: [{a: [b]}, {c: [gone]}], num_retries: 0}"),
+        ("{fallbacks: [{a: [gone], c: [d]}]}", "{fallbacks: [{c: [d]}]}"),
+    ],
+)  # fmt: skip
+def test_a_fallback_that_is_not_there_is_taken_out(home: Path, given: str, left: str) -> None:
+    file = home / "litellm_config.yaml"
+    file.write_text(HAND + f"router_settings: {given}\n")
+    change = repair.propose(facts(home, hand=file), finding("litellm.fallback router_settings a gone"))
+    assert change is not None
+    repair.apply(change, nothing)
+    assert file.read_text() == HAND + f"router_settings: {left}\n"
+
+
 def with_key(home: Path, key: str) -> Path:
     file = home / "litellm_config.yaml"
     file.write_text(HAND + f"general_settings: {{master_key: {key}}}\n")
