@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from stackctl import addresses
-from stackctl.checks import answers, handwritten
+from stackctl.checks import answers, handrows, handwritten
 from stackctl.checks.check import Check, Hop
 from stackctl.model import Status
 
@@ -57,11 +57,14 @@ def readable(facts: Facts) -> Iterator[Finding]:
         said = error.message if error is not None else str(facts.hand_file)
         yield answers.finding("configuration.unreadable", Status.FAIL, (said,), said=said)
         return
+    yield from handrows.once(facts)
+    misspelt = []
     for key in facts.hand_config:
         near = difflib.get_close_matches(str(key), _SECTIONS, n=1, cutoff=0.75)
         if key not in _SECTIONS and near:
             yield answers.finding("configuration.unknown-section", Status.FAIL, (f"{key}:",), key=key, near=near[0])
-    if not _models(facts.hand_config):
+            misspelt.append(near[0])
+    if "model_list" not in misspelt and not _models(facts.hand_config):
         yield answers.finding("configuration.no-models", Status.FAIL, (str(facts.hand_file),))
     for name, params, _ in _models(facts.hand_config):
         base = params.get("api_base")
@@ -84,7 +87,7 @@ def providers(facts: Facts) -> Iterator[Finding]:
             yield answers.finding(
                 "configuration.base-with-v1", Status.FAIL, shown, name=name, base=base.rstrip("/").removesuffix("/v1")
             )
-        if model.startswith(("hosted_vllm/", "openai/")) and path == "" and not native:
+        if model.startswith(("hosted_vllm/", "openai/")) and path == "" and "://" in base and not native:
             yield answers.finding("configuration.base-without-v1", Status.FAIL, shown, name=name, base=base.rstrip("/"))
         if model.startswith("openai/") and not native:
             yield answers.finding(

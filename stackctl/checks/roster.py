@@ -14,6 +14,7 @@ from stackctl.checks import (
     engineflags,
     handlimits,
     handmade,
+    handrows,
     handrunning,
     handwritten,
     live,
@@ -35,7 +36,7 @@ def checks(facts: Facts) -> tuple[Check, ...]:
     """The checks for what was found; live ones only where requests may be sent."""
     found = [*machine.CHECKS, *tools.CHECKS]
     if facts.hand_file is not None:
-        found += [*handmade.CHECKS, *handlimits.CHECKS, *handrunning.CHECKS, *handwritten.CHECKS]
+        found += [*handmade.CHECKS, *handlimits.CHECKS, *handrunning.CHECKS, *handwritten.CHECKS, *handrows.CHECKS]
     if facts.own:
         found += [
             *modelfiles.CHECKS,

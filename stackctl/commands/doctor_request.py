@@ -16,7 +16,10 @@ from stackctl.errors import ConfigError
 if TYPE_CHECKING:
     from stackctl.config import Flags
 
-_LITELLM = re.compile(rb"(?:^(?:\xef\xbb\xbf)?|[{,]\s*)[\"']?model_list[\"']?\s*:", re.MULTILINE)
+_LITELLM = re.compile(
+    rb"(?:^(?:\xef\xbb\xbf)?|[{,]\s*)[\"']?(?:model_list|litellm_settings|router_settings)[\"']?\s*:|\blitellm_params[\"']?\s*:",
+    re.MULTILINE,
+)
 _HUB_ID = re.compile(r"[\w.-]{1,96}(?:/[\w.-]{1,96})?")
 
 
@@ -112,7 +115,7 @@ def _shell(kind: str, *, fix: bool, as_json: bool) -> None:
 
 
 def is_litellm(path: str) -> bool:
-    """Whether a configuration file is LiteLLM's own: it has a `model_list`, or is empty and called so."""
+    """Whether a configuration file is LiteLLM's own: it has one of its sections or rows, or is empty and called so."""
     try:
         with open(path, "rb") as stream:
             text = stream.read(1 << 20)

@@ -63,6 +63,15 @@ def once(here: Here) -> Change:
     return _edit(here, "ask an engine once for each request", text)
 
 
+def unify(here: Here) -> Change | None:
+    """`litellm.unify`: a key that stands twice only where it counts; none where that would drop rows of a list."""
+    text = here.text(_file(here))
+    fixed = yamltext.once(text)
+    rows = [line for line in text.splitlines() if line.lstrip().startswith("- ")]
+    kept = [line for line in fixed.splitlines() if line.lstrip().startswith("- ")]
+    return _edit(here, "keep the one that counts", fixed) if rows == kept else None
+
+
 def rename(here: Here, path: str, name: str) -> Change:
     """`litellm.rename PATH NAME`."""
     return _edit(here, f"call {path} {name}", yamltext.rename(here.text(_file(here)), keys(path), name))
@@ -229,6 +238,7 @@ VERBS: dict[str, Verb] = {
     "litellm.readable": readable,
     "litellm.address": address,
     "litellm.once": once,
+    "litellm.unify": unify,
     "litellm.served": served,
     "litellm.patience": patience,
 }

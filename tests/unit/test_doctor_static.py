@@ -19,6 +19,7 @@ from stackctl.checks import (
     configuration,
     facts,
     handmade,
+    handrows,
     handwritten,
     machine,
     modelfiles,
@@ -70,7 +71,7 @@ def lint(tmp_path: Path, text: str, **environ: str) -> list[str]:
         Flags(config=str(file)), litellm_config=str(file), static=True,
         environ={"HOME": str(tmp_path), "LITELLM_MASTER_KEY": "sk-0123456789abcdef", **environ},
     )  # fmt: skip
-    return [each.id for each in bad((*handmade.CHECKS, *handwritten.CHECKS), seen)]
+    return [each.id for each in bad((*handmade.CHECKS, *handwritten.CHECKS, *handrows.CHECKS), seen)]
 
 
 def changed(*path: str | int, to: Any = None) -> str:
@@ -106,6 +107,13 @@ SECOND = ("model_list", 1, "litellm_params")
         (changed(*SECOND, "api_key", to="${VLLM_API_KEY}"), "configuration.not-expanded"),
         (changed("litellm_settings", "drop_params").replace("modify_params", "drop_param"), "configuration.misspelt"),
         (changed("router_settings", "fallbacks", to=[{"qwen": ["nobody"]}]), "configuration.fallback-target"),
+        (changed(*SECOND, "api_base", to="http://127.0.0.1:8000/v1/models"), "configuration.base-endpoint"),
+        (changed("model_list", 1, to={"model_name": "qwen", "model": "hosted_vllm/qwen"}), "configuration.row-params"),
+        (changed(*SECOND, "api_base", to="http://localhost:4000/v1"), "configuration.row-loops"),
+        (changed("model_list", 1, to={"model_name": "*", "litellm_params": {**GOOD["model_list"][1]["litellm_params"], "model": "hosted_vllm/*"}}), "configuration.name-handed-on"),
+        (changed("litellm_settings", "callbacks", to="my_hook.handler"), "configuration.hook-gone"),
+        (yaml.safe_dump(GOOD) + "model_list:\n- {model_name: claude-b, litellm_params: {model: hosted_vllm/b}}\n", "configuration.key-twice"),
+        (yaml.safe_dump(GOOD).replace("model_list", "model-list"), "configuration.unknown-section"),
         (changed("litellm_settings", "drop_params"), "configuration.drop-params"),
         (changed("general_settings", "master_key", to="os.environ/NOT_SET"), "configuration.missing-variable"),
         (changed("general_settings", "master_key", to="sk-0123456789abcdef"), "configuration.literal-key"),
@@ -125,6 +133,31 @@ SECOND = ("model_list", 1, "litellm_params")
 )  # fmt: skip
 def test_each_mistake_is_named(tmp_path: Path, text: str, expected: str) -> None:
     assert expected in lint(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        changed(*SECOND, "api_base", to="http://127.0.0.1:8000/v1/models"),
+        changed(*SECOND, "api_base", to="localhost:8000"),
+        changed("model_list", 1, to={"model_name": "qwen", "model": "hosted_vllm/qwen"}),
+        yaml.safe_dump(GOOD) + "model_list:\n- {model_name: b, litellm_params: {model: openai/b}}\n",
+        yaml.safe_dump(GOOD).replace("model_list", "model-list"),
+    ],
+)
+def test_one_mistake_is_named_once(tmp_path: Path, text: str) -> None:
+    assert len(lint(tmp_path, text)) == 1
+
+
+def test_what_serves_any_name_or_brings_its_own_code_may_be_right(tmp_path: Path) -> None:
+    (tmp_path / "my_hook.py").write_text("handler = None")
+    row = {"model_name": "claude-*", "litellm_params": GOOD["model_list"][1]["litellm_params"]}
+    text = changed("litellm_settings", "callbacks", to=["my_hook.handler", "prometheus"])
+    assert lint(tmp_path, text) == []
+    assert lint(tmp_path, changed("model_list", 1, to=row)) == []
+    assert lint(tmp_path, changed(*SECOND, "api_base", to="http://127.0.0.1:8000/v1/chat/completions")) == []
+    shared = yaml.safe_dump(GOOD).replace("general_settings:", "x: &a {b: 1}\ny: {<<: *a, c: 2}\ngeneral_settings:")
+    assert lint(tmp_path, shared) == []
 
 
 def test_a_missing_master_key_is_looked_for_in_the_environment_too(tmp_path: Path) -> None:

@@ -1,0 +1,160 @@
+"""Checks of a hand-written litellm_config.yaml, continued: rows that lead nowhere, or not where they seem to."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+from stackctl import addresses
+from stackctl.checks import answers
+from stackctl.checks.check import Check, Hop
+from stackctl.checks.lanes import LITELLM
+from stackctl.model import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from stackctl.checks.facts import Facts
+    from stackctl.model import Finding
+
+_ENDPOINT = re.compile(r"/(?:chat/completions|completions|messages|responses|models)$")
+_TAKEN = {
+    "hosted_vllm": "/chat/completions",
+    "anthropic": "/v1/messages",
+}  # whole ones that LiteLLM 1.106.2 leaves as they are
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "0.0.0.0"})
+_PARAMS = ("model", "api_base", "api_key")
+_LARGEST = 1 << 20
+_CALLBACKS = ("callbacks", "success_callback", "failure_callback", "audit_log_callbacks")
+
+
+def _rows(facts: Facts) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
+    """(model_name or place, row, litellm_params) of each row."""
+    rows = (facts.hand_config or {}).get("model_list")
+    found: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = []
+    for number, row in enumerate(rows if isinstance(rows, list) else []):
+        if isinstance(row, dict):
+            params = row.get("litellm_params")
+            name = str(row.get("model_name") or f"model_list[{number}]")
+            found.append((name, row, params if isinstance(params, dict) else {}))
+    return found
+
+
+def endpoints(facts: Facts) -> Iterator[Finding]:
+    """An api_base is where the API begins, and not an endpoint that LiteLLM would put another one behind."""
+    for name, _, params in _rows(facts):
+        provider, base = str(params.get("model", "")).partition("/")[0], params.get("api_base")
+        path = addresses.parts(base).path.rstrip("/") if isinstance(base, str) else ""
+        found = _ENDPOINT.search(path)
+        if found is None or provider not in _TAKEN or path.endswith(_TAKEN[provider]):
+            continue
+        root = str(base).rstrip("/").removesuffix(found.group())
+        yield answers.finding(
+            "configuration.base-endpoint", Status.FAIL, (f"{name}: api_base: {base}",), name=name, endpoint=found.group(),
+            base=root.removesuffix("/v1") if provider == "anthropic" else root,
+        )  # fmt: skip
+
+
+def shape(facts: Facts) -> Iterator[Finding]:
+    """What is said of a model stands under its litellm_params, where LiteLLM looks for it."""
+    for name, row, params in _rows(facts):
+        misplaced = [key for key in _PARAMS if key in row]
+        if not params:
+            shown = [f"{name}: {key} stands beside model_name" for key in misplaced] or [f"{name}: no litellm_params"]
+            yield answers.finding("configuration.row-params", Status.FAIL, shown, name=name)
+
+
+def loops(facts: Facts) -> Iterator[Finding]:
+    """No row leads back to LiteLLM itself."""
+    own = addresses.parts(facts.url_target or LITELLM)
+    for name, _, params in _rows(facts):
+        base = params.get("api_base")
+        at = addresses.parts(base if isinstance(base, str) else "")
+        near = at.hostname == own.hostname or {at.hostname, own.hostname} <= _LOOPBACK
+        if at.hostname and near and at.port == own.port:
+            status = Status.FAIL if facts.url_target else Status.WARN  # else --port may have given it another
+            yield answers.finding(
+                "configuration.row-loops", status, (f"{name}: api_base: {base}",), name=name, base=base, blocks=False
+            )
+
+
+def wildcards(facts: Facts) -> Iterator[Finding]:
+    """A name that clients ask for is not handed to an engine that has another."""
+    for name, _, params in _rows(facts):
+        model, base = str(params.get("model", "")), params.get("api_base")
+        if isinstance(base, str) and base and "*" in name and model.endswith("*"):
+            yield answers.finding(
+                "configuration.name-handed-on", Status.WARN, (f"{name}: model: {model}",),
+                name=name, provider=model.partition("/")[0], blocks=False,
+            )  # fmt: skip
+
+
+def hooks(facts: Facts) -> Iterator[Finding]:
+    """Code that the file names lies beside it, where LiteLLM looks first."""
+    if facts.hand_file is None:
+        return
+    settings = (facts.hand_config or {}).get("litellm_settings")
+    general = (facts.hand_config or {}).get("general_settings")
+    named = []
+    for key in _CALLBACKS:
+        given = settings.get(key) if isinstance(settings, dict) else None
+        named += [(f"litellm_settings.{key}", each) for each in (given if isinstance(given, list) else [given])]
+    named.append(("general_settings.custom_auth", general.get("custom_auth") if isinstance(general, dict) else None))
+    folder = os.path.dirname(os.path.abspath(facts.hand_file))
+    for path, value in named:
+        if not isinstance(value, str) or "." not in value or "://" in value or value.startswith("litellm."):
+            continue
+        module = os.path.join(folder, *value.split(".")[:-1])
+        if not os.path.exists(module + ".py"):
+            yield answers.finding(
+                "configuration.hook-gone",
+                Status.WARN,
+                (f"{path}: {value}",),
+                said=value,
+                file=f"{module}.py",
+                blocks=False,
+            )
+
+
+def once(facts: Facts) -> Iterator[Finding]:
+    """No key stands twice in one mapping: YAML's readers keep the last and say nothing."""
+    import yaml
+
+    if facts.hand_file is None:
+        return
+    with open(facts.hand_file, "rb") as stream:
+        waiting = [(yaml.compose(stream.read(_LARGEST), Loader=yaml.SafeLoader), "")]
+    seen: set[int] = set()  # anchors make one node stand in several places, or in itself
+    while waiting:
+        node, path = waiting.pop(0)
+        if node is None or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            waiting += [(each, f"{path}[{number}]") for number, each in enumerate(node.value)]
+        elif isinstance(node, yaml.MappingNode):
+            lines: dict[str, int] = {}
+            for key, value in node.value:
+                word, line = str(key.value), key.start_mark.line + 1
+                full = f"{path}.{word}".lstrip(".")
+                if word in lines and word != "<<":
+                    shown = (f"line {lines[word]}: {word}", f"line {line}: {word}")
+                    yield answers.finding(
+                        "configuration.key-twice", Status.FAIL, shown, key=full, line=line, first=lines[word]
+                    )
+                lines[word] = line
+                waiting.append((value, full))
+
+
+def _check(name: str, proves: str, run: Any) -> Check:
+    return Check(f"configuration.{name}", Hop.CONFIG, proves, run, ("configuration.file",))
+
+
+CHECKS = (
+    _check("shape", "What is said of a model stands under its litellm_params.", shape),
+    _check("endpoints", "No address names an endpoint.", endpoints),
+    _check("loops", "No row leads back to LiteLLM itself.", loops),
+    _check("wildcards", "No engine is asked for a name that it does not have.", wildcards),
+    _check("hooks", "Code that the file names is there.", hooks),
+)
