@@ -209,12 +209,18 @@ def _rope_parameters(text: dict[str, Any]) -> list[dict[str, Any]]:
     return nested or [rope]
 
 
+_MLX = {"group_size", "bits"}  # all that mlx-lm's converter writes of its method, which only Apple's MLX reads
+
+
 def _quantization(config: dict[str, Any], text: dict[str, Any]) -> str | None:
     for each in (config, text):
         for key in ("quantization_config", "compression_config"):
             settings = each.get(key)
             if isinstance(settings, dict):
-                return _string(settings.get("quant_method")) or _string(settings.get("quant_algo")) or "unknown"
+                named = _string(settings.get("quant_method")) or _string(settings.get("quant_algo"))
+                return named or ("mlx" if settings.keys() >= _MLX else "unknown")
+        if isinstance(each.get("quantization"), dict) and each["quantization"].keys() >= _MLX:
+            return "mlx"
     return None
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from typing import TYPE_CHECKING
 
 from stackctl import planning, render, rendered
-from stackctl.checks import answers
+from stackctl.checks import answers, handwritten
 from stackctl.checks.check import Check, Hop
 from stackctl.config import EMBEDDED
 from stackctl.errors import ConfigError, StackError
@@ -117,6 +118,14 @@ def sensible(facts: Facts) -> Iterator[Finding]:
     if facts.prepared is None or facts.loaded is None:
         return
     plan = facts.prepared.plan
+    for route, hosted in facts.loaded.hosted.items():
+        provider, _, model = hosted.hosted.partition("/")
+        near = difflib.get_close_matches(provider, handwritten.provider_names(), n=1, cutoff=0.85)
+        if near and provider not in handwritten.provider_names():
+            yield answers.finding(
+                "configuration.provider-unknown", Status.FAIL, (f"routes.{route}.hosted: {hosted.hosted}",),
+                route=route, provider=provider, meant=f"{near[0]}/{model}",
+            )  # fmt: skip
     for each in plan.engines:
         if each.window is not None and each.window < AGENT_WINDOW and each.model != EMBEDDED:
             yield answers.finding(

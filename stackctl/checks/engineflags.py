@@ -92,6 +92,17 @@ def _parts(facts: Facts, engine: EnginePlan, config: EngineConfig) -> Iterator[F
         )  # fmt: skip
 
 
+def tools(facts: Facts) -> Iterator[Finding]:
+    """Tool calls are not switched off: no agent works without them."""
+    for engine, config in _ours(facts):
+        for flag, off in (("enable-auto-tool-choice", False), ("no-enable-auto-tool-choice", True)):
+            if config.args.get(flag) is off:
+                shown = (f"engines.{engine.name}.args: {{{flag}: {str(off).lower()}}}",)
+                yield answers.finding(
+                    "configuration.tools-off", Status.WARN, shown, engine=engine.name, flag=flag, blocks=False
+                )
+
+
 def _is_path(template: str) -> bool:
     """As vLLM tells a path from a template written out (entrypoints/chat_utils.py): no braces, no line break."""
     return not any(mark in template for mark in "{}\n")
@@ -100,4 +111,5 @@ def _is_path(template: str) -> bool:
 CHECKS = (
     Check("configuration.flags", Hop.CONFIG, "Each flag under args is one of the installed vLLM's.", known),
     Check("configuration.values", Hop.CONFIG, "The flags' values are possible on this machine.", values),
+    Check("configuration.tools", Hop.CONFIG, "Tool calls are not switched off.", tools),
 )

@@ -135,6 +135,12 @@ def _check_url(url: str, path: str, example: str) -> None:
 
 def _check_remote(engine: EngineConfig, config: StackConfig, path: str, written: Mapping[str, Fact]) -> None:
     _check_url(str(engine.url), f"{path}.url", "http://192.168.1.7:8000")
+    at = addresses.parts(str(engine.url))
+    if at.hostname in _LOOPBACK and at.port == config.gateway.port:
+        raise ConfigError(
+            f"`{path}.url` is {engine.url}, where this stack's own gateway listens: requests would go round in a circle",
+            remedy="name the engine's own address there, or set gateway.port to another port",
+        )
     if config.gateway.kind == "direct":
         raise ConfigError(
             f"`{path}` already runs elsewhere and `gateway.kind` is direct: there is nothing to start",

@@ -110,6 +110,8 @@ def test_the_window_is_what_vllm_would_derive(tmp_path: Path, config: dict[str, 
         ({"text_config": {"quantization_config": {"quant_method": "fp8"}}}, "fp8"),
         ({"compression_config": {"quant_method": "compressed-tensors"}}, "compressed-tensors"),
         ({"quantization_config": {}}, "unknown"),
+        ({"quantization": {"group_size": 64, "bits": 4}}, "mlx"),
+        ({"quantization_config": {"group_size": 64, "bits": 4, "mode": "affine"}}, "mlx"),
         ({"quantization_config": None}, None),
     ],
 )

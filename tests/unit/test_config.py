@@ -86,6 +86,11 @@ BAD = {
     "a route with a space": ("engines: {c: {model: x}}\nroutes: {'my model': c}", "'my model'", "correct the route"),
     "routes as a list": ("routes: [a]", "`routes` must map names to engines", "routes: {default"),
     "a route to a number": ("engines: {c: {model: x}}\nroutes: {opus: 3}", "`routes.opus` must be", "hosted"),
+    "an engine elsewhere that is the gateway itself": (
+        'engines: {c: {url: "http://localhost:4000/v1"}}',
+        "own gateway listens",
+        "the engine's own address",
+    ),
     "a hosted default": (f"routes: {{default: {HOSTED}}}", "`routes.default` is hosted", "another route: opus"),
     "misspelt key of a hosted route": (
         "routes: {opus: {hosted: a/b, apikey: env/K}}",
