@@ -9,7 +9,20 @@ import msgspec
 import yaml
 
 HERE = Path(__file__).parent
-FILES = ("config", "machine", "toolchain", "model", "client", "litellm", "start", "state", "engine", "gateway", "real")
+FILES = (
+    "config",
+    "machine",
+    "toolchain",
+    "model",
+    "client",
+    "litellm",
+    "start",
+    "state",
+    "engine",
+    "gateway",
+    "claude",
+    "real",
+)
 HELD_OUT = "held_out"
 
 Kind = Literal["static", "live", "real"]

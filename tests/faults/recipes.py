@@ -20,7 +20,7 @@ from stackctl.model import ServiceKind
 from stackctl.toolchain.builds import build_for
 from stackctl.toolchain.environment import environment_path
 from tests.fakes import between as fakes_between
-from tests.fakes import stack
+from tests.fakes import claude, hosted, stack
 from tests.faults import checkpoints
 
 if TYPE_CHECKING:
@@ -376,6 +376,36 @@ def odd_driver(case: Case, given: dict[str, Any]) -> None:
     maps = Path("/proc/self/maps").read_text().split()
     (place / "libnvidia-ml.so.1").symlink_to(next(each for each in maps if "/libm.so" in each or "/libm-" in each))
     case.env["LD_LIBRARY_PATH"] = str(place)
+
+
+def claude_code(case: Case, given: dict[str, Any]) -> None:
+    """Real Claude Code fails in what was broken and `says` so; with `stranger`, the project's settings lead it to another
+    server that lives. A repair is proved by its answer through the stack.
+    """
+    program = claude.install()
+    case.path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+    asked: list[Any] = []
+    if given.get("stranger"):
+        other = case.after.enter_context(hosted.provider("sk-of-another"))
+        asked = other.asked
+        settings = case.project / ".claude" / "settings.local.json"
+        settings.parent.mkdir()
+        settings.write_text(json.dumps({"env": {"ANTHROPIC_BASE_URL": other.url}}))
+
+    def ask() -> dict[str, Any]:
+        env = {**case.environment(), "CLAUDE_CODE_MAX_RETRIES": "1"}
+        return claude.run(program, "Say pong.", home=case.home, cwd=case.project, env=env).result
+
+    said = ask()
+    assert said["is_error"], said
+    assert given["says"] in said["result"], said
+    assert bool(asked) is bool(given.get("stranger")), asked
+
+    def answers() -> bool:
+        after = ask()
+        return not after["is_error"] and "Say pong." in str(after["result"])
+
+    case.proof = answers
 
 
 def other_server(case: Case, given: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ QUICK = (
     "l-v1-extra",
     "settings-url",
     "url-stale",
+    "c-url-stale",
     "e-json",
     "e-args-empty",
     "e-window",
