@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from typing import TYPE_CHECKING, Any
 
 from stackctl import addresses
@@ -26,6 +27,8 @@ _TAKEN = {
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "0.0.0.0"})
 _PARAMS = ("model", "api_base", "api_key")
 _LARGEST = 1 << 20
+_CONNECT = 2.0  # seconds
+DEPLOYMENTS = "engine.deployments"
 _CALLBACKS = ("callbacks", "success_callback", "failure_callback", "audit_log_callbacks")
 
 
@@ -147,6 +150,23 @@ def once(facts: Facts) -> Iterator[Finding]:
                 waiting.append((value, full))
 
 
+def others(facts: Facts) -> Iterator[Finding]:
+    """LiteLLM shares the requests for a name out among all its deployments: the others than the first are there too."""
+    asked = {(at.hostname, at.port) for lane in facts.lanes if lane.engine for at in [addresses.parts(lane.engine.url)]}
+    for name, _, params in _rows(facts):
+        base = params.get("api_base")
+        at = addresses.parts(base if isinstance(base, str) else "")
+        place = (at.hostname, at.port or (443 if at.scheme == "https" else 80))
+        if not at.hostname or place in asked or (at.hostname, at.port) in asked:
+            continue
+        asked.add(place)
+        try:
+            socket.create_connection((at.hostname, place[1]), timeout=_CONNECT).close()
+        except OSError as error:
+            shown = f"{name}: api_base: {base}: {error.strerror or error}"
+            yield answers.finding("engine.deployment-away", Status.FAIL, (shown,), name=name, base=base)
+
+
 def _check(name: str, proves: str, run: Any) -> Check:
     return Check(f"configuration.{name}", Hop.CONFIG, proves, run, ("configuration.file",))
 
@@ -156,5 +176,14 @@ CHECKS = (
     _check("endpoints", "No address names an endpoint.", endpoints),
     _check("loops", "No row leads back to LiteLLM itself.", loops),
     _check("wildcards", "No engine is asked for a name that it does not have.", wildcards),
+    Check(
+        DEPLOYMENTS,
+        Hop.ENGINE,
+        "Every deployment of a name is there.",
+        others,
+        ("configuration.file",),
+        live=True,
+        seconds=15,
+    ),
     _check("hooks", "Code that the file names is there.", hooks),
 )

@@ -79,7 +79,8 @@ def _after_their_processes(facts: Facts) -> list[Check]:
     """
     found = list(live.checks(facts))
     if facts.hand_file is not None:  # what a gateway does that has not read the file yet says nothing of the file
-        return [_needs(each, handrunning.NAME) if _where(each) == "gateway" else each for each in found]
+        first = (handrunning.NAME, handrows.DEPLOYMENTS)
+        return [_needs(_needs(each, first[0]), first[1]) if _where(each) == "gateway" else each for each in found]
     if not facts.running:
         return found
     engines = facts.prepared.plan.engines if facts.prepared is not None else ()

@@ -1,0 +1,35 @@
+"""Deployments of one name, beside the first, that are not there."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+from stackctl.checks import handrows
+from stackctl.checks.endpoints import Endpoint, Lane
+from stackctl.checks.facts import Facts
+from stackctl.config import Flags
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def found(home: Path, *bases: str) -> list[str]:
+    rows = [
+        {"model_name": "claude-local", "litellm_params": {"model": "hosted_vllm/q", "api_base": each}} for each in bases
+    ]
+    lane = Lane("claude-local", Endpoint("engine", "claude-local", bases[0].removesuffix("/v1"), "q"), None)
+    facts = Facts({}, str(home), str(home), Flags(), False, hand_config={"model_list": rows}, lanes=(lane,))
+    return [each.cause for each in handrows.others(facts)]
+
+
+def test_a_second_deployment_that_is_away_is_named_and_the_first_is_left_to_its_own_checks(tmp_path: Path) -> None:
+    with socket.socket() as there, socket.socket() as away:
+        for each in (there, away):
+            each.bind(("127.0.0.1", 0))
+        there.listen()
+        up, down = (f"http://127.0.0.1:{each.getsockname()[1]}/v1" for each in (there, away))
+        assert found(tmp_path, down, up) == []
+        assert found(tmp_path, up, down, down) == [
+            f"one of the engines that `claude-local` is shared out among does not answer: {down}"
+        ]
