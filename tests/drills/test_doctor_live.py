@@ -130,6 +130,12 @@ def test_one_fault_is_one_finding_of_the_right_cause(url: str, fault: str) -> No
     assert KEY not in repr(findings)
 
 
+def test_the_dummy_key_of_a_guide_is_no_fault_of_an_engine_that_asks_for_none(url: str) -> None:
+    make(url, "key=open")
+    facts = gathered.gather(Flags(), url=url, key="dummy", environ={"PATH": "/usr/bin:/bin"}, static=False)
+    assert bad(list(runner.run(live.checks(facts), facts, budget=60))) == []
+
+
 def test_a_slow_engine_is_not_blamed(url: str) -> None:
     make(url, "slow=1")
     assert bad(found(url)) == []
