@@ -26,7 +26,7 @@ _HARD = {"ANTHROPIC_BASE_URL", claude.TOKEN, "ANTHROPIC_MODEL", "ANTHROPIC_API_K
 
 def _url(facts: Facts) -> str:
     """Where Claude Code in this shell would send its requests; empty for Anthropic's own."""
-    return facts.environ.get("ANTHROPIC_BASE_URL", "")
+    return facts.environ.get("ANTHROPIC_BASE_URL", "").strip()  # as Claude Code reads it (2.1.330)
 
 
 def gateway(facts: Facts) -> str:
@@ -83,7 +83,7 @@ def key(facts: Facts) -> Iterator[Finding]:
     environ = facts.environ
     if not _url(facts):
         return
-    token, other = environ.get(claude.TOKEN), environ.get("ANTHROPIC_API_KEY")
+    token, other = environ.get(claude.TOKEN, "").strip(), environ.get("ANTHROPIC_API_KEY", "").strip()
     if token and other:
         yield answers.finding("client.two-keys", Status.FAIL if uses(facts) else Status.WARN, blocks=False)
     if not facts.own or not uses(facts) or facts.client_key is None:
@@ -112,7 +112,7 @@ def variables(facts: Facts) -> Iterator[Finding]:
     client = facts.state.client if facts.state is not None and facts.running else None
     if client is None or not uses(facts):
         return
-    model = environ.get("ANTHROPIC_MODEL", "").removesuffix(_LONG)
+    model = environ.get("ANTHROPIC_MODEL", "").strip().removesuffix(_LONG)
     ours = {client.model, *(each.model for each in client.routes)}
     ours |= set(map(claude.twin, ours))
     served = {*ours, client.served, *(facts.loaded.config.aliases if facts.loaded is not None else ())}

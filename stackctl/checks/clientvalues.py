@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from stackctl.model import Finding
 
 _URL, _HEADERS, _MODEL = "ANTHROPIC_BASE_URL", "ANTHROPIC_CUSTOM_HEADERS", "ANTHROPIC_MODEL"
-_KEYS = {"authorization", "x-api-key"}  # what Claude Code sends its key in; its own headers come last, and win
+_KEYS = {"authorization", "x-api-key"}  # what keys are sent in; Claude Code 2.1.330 lets its own Authorization win
 
 
 def values(facts: Facts) -> Iterator[Finding]:
@@ -26,14 +26,18 @@ def values(facts: Facts) -> Iterator[Finding]:
     if not facts.environ.get(_URL):
         return
     for name in (_URL, claude.TOKEN, "ANTHROPIC_API_KEY", _MODEL):
-        why = _spoilt(facts.environ.get(name, "")) or _of_its_kind(name, facts)
+        value = facts.environ.get(name, "")
+        why = _spoilt(value.strip()) or _of_its_kind(name, facts)
         if why:
             yield answers.finding("client.malformed", Status.FAIL, (f"{name} {why}",), name=name, why=why)
             return
+        if why := _spoilt(value):  # Claude Code 2.1.330 takes it off (tried); curl and other clients do not
+            yield answers.finding("client.malformed", Status.WARN, (f"{name} {why}",), name=name, why=why, blocks=False)
     extra = _header(facts.environ.get(_HEADERS, ""))
     if extra and uses(facts):
-        why = f"sends {extra}, which takes the place of the stack's key"
-        yield answers.finding("client.malformed", Status.FAIL, (f"{_HEADERS} {why}",), name=_HEADERS, why=why)
+        why = f"sends {extra} beside the stack's key, and a server may take that one"
+        shown = (f"{_HEADERS} {why}",)
+        yield answers.finding("client.malformed", Status.WARN, shown, name=_HEADERS, why=why, blocks=False)
 
 
 def _spoilt(value: str) -> str:
@@ -50,7 +54,7 @@ def _spoilt(value: str) -> str:
 
 
 def _of_its_kind(name: str, facts: Facts) -> str:
-    value = facts.environ.get(name, "")
+    value = facts.environ.get(name, "").strip()
     if name == _URL:
         scheme = addresses.parts(value).scheme if "://" in value else ""
         if scheme not in {"http", "https"}:

@@ -221,19 +221,21 @@ def test_a_clean_shell_and_one_with_the_exports_are_fine(tmp_path: Path, listeni
 
 
 @pytest.mark.parametrize(
-    ("name", "spoil"),
+    ("name", "spoil", "status"),
     [
-        ("ANTHROPIC_BASE_URL", "{}\r"),
-        ("ANTHROPIC_BASE_URL", '"{}"'),
-        ("ANTHROPIC_AUTH_TOKEN", "{}\n"),
-        ("ANTHROPIC_AUTH_TOKEN", "Bearer {}"),
-        ("ANTHROPIC_MODEL", "{} "),
+        ("ANTHROPIC_BASE_URL", "{}\r", "warn"),
+        ("ANTHROPIC_BASE_URL", '"{}"', "fail"),
+        ("ANTHROPIC_AUTH_TOKEN", "{}\n", "warn"),
+        ("ANTHROPIC_AUTH_TOKEN", "Bearer {}", "fail"),
+        ("ANTHROPIC_MODEL", "{} ", "warn"),
     ],
 )
-def test_a_value_with_something_left_in_it_is_named_once(tmp_path: Path, listening: int, name: str, spoil: str) -> None:
+def test_a_value_with_something_left_in_it_is_named_once(
+    tmp_path: Path, listening: int, name: str, spoil: str, status: str
+) -> None:
     shell = exports(listening)
     shell[name] = spoil.format(shell[name])
-    assert client(tmp_path, shell, port=listening) == [("client.malformed", "fail")]
+    assert client(tmp_path, shell, port=listening) == [("client.malformed", status)]
 
 
 @pytest.mark.parametrize("change", ["", "https://"])
@@ -247,7 +249,7 @@ def test_a_header_that_takes_the_keys_place_is_named_and_others_are_not(tmp_path
     headers = "X-Team: a\nAuthorization: Bearer other"
     assert client(tmp_path, exports(listening) | {"ANTHROPIC_CUSTOM_HEADERS": "X-Team: a"}, port=listening) == []
     found = client(tmp_path, exports(listening) | {"ANTHROPIC_CUSTOM_HEADERS": headers}, port=listening)
-    assert found == [("client.malformed", "fail")]
+    assert found == [("client.malformed", "warn")]
 
 
 def test_the_long_form_of_a_name_is_served_and_its_window_is_not_true(tmp_path: Path, listening: int) -> None:
