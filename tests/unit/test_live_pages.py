@@ -151,3 +151,16 @@ def test_an_error_that_comes_with_status_200_is_in_the_servers_words() -> None:
 def test_a_limit_of_size_is_found(most: int, said: list[Status]) -> None:
     with server(lambda _, length: (413 if length > most else 400, {}, b"")) as peer:
         assert [each.status for each in sizes.large(peer, None)] == said
+
+
+def test_https_at_a_server_of_plain_http_is_said_to_be_so() -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        url = f"https://127.0.0.1:{server.server_address[1]}"
+        asked = Peer(Endpoint("gateway", "it", url, "m"), time.monotonic() + 30)
+        found = list(answering.health(asked))
+        server.shutdown()
+        thread.join()
+    assert [each.id for each in found] == ["gateway.plain"]
+    assert f"its address begins with https: {url}" in found[0].cause

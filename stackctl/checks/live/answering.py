@@ -26,6 +26,9 @@ _UNREACHABLE = re.compile(
 _TIMEOUT = re.compile(r"time(?:d )?out", re.IGNORECASE)
 _NO_MODEL = re.compile(r"model .{0,200}(?:does not exist|not found|not supported)|Invalid model name", re.IGNORECASE)
 _HUNG_UP = re.compile("closed without an answer|reset by peer")
+_PLAIN = re.compile(
+    r"wrong.version.number|record.layer.failure|packet.length.too.long", re.IGNORECASE
+)  # OpenSSL's words
 _NO_TEMPLATE = re.compile(
     r"default chat template is no longer allowed|chat template .{0,40}not (?:found|set)", re.IGNORECASE
 )
@@ -48,6 +51,7 @@ def health(peer: Peer) -> Iterator[Finding]:
         yield finding(f"{peer.where}.hangs", Status.FAIL, (f"GET {path}: {answer.error}",), **words(peer))
     elif not answer.status:
         name = "not-http" if "not an HTTP" in answer.error else "refused"
+        name = "plain" if _PLAIN.search(answer.error) else name
         yield finding(
             f"{peer.where}.{name}", Status.FAIL, (f"GET {path}: {answer.error}",), why=answer.error, **words(peer)
         )
