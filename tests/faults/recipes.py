@@ -20,8 +20,8 @@ from stackctl.model import ServiceKind
 from stackctl.toolchain.builds import build_for
 from stackctl.toolchain.environment import environment_path
 from tests.fakes import between as fakes_between
-from tests.fakes import claude, hosted, stack
-from tests.faults import checkpoints
+from tests.fakes import stack
+from tests.faults import checkpoints, real_claude
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -378,34 +378,7 @@ def odd_driver(case: Case, given: dict[str, Any]) -> None:
     case.env["LD_LIBRARY_PATH"] = str(place)
 
 
-def claude_code(case: Case, given: dict[str, Any]) -> None:
-    """Real Claude Code fails in what was broken and `says` so; with `stranger`, the project's settings lead it to another
-    server that lives. A repair is proved by its answer through the stack.
-    """
-    program = claude.install()
-    case.path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
-    asked: list[Any] = []
-    if given.get("stranger"):
-        other = case.after.enter_context(hosted.provider("sk-of-another"))
-        asked = other.asked
-        settings = case.project / ".claude" / "settings.local.json"
-        settings.parent.mkdir()
-        settings.write_text(json.dumps({"env": {"ANTHROPIC_BASE_URL": other.url}}))
-
-    def ask() -> dict[str, Any]:
-        env = {**case.environment(), "CLAUDE_CODE_MAX_RETRIES": "1"}
-        return claude.run(program, "Say pong.", home=case.home, cwd=case.project, env=env).result
-
-    said = ask()
-    assert said["is_error"], said
-    assert given["says"] in said["result"], said
-    assert bool(asked) is bool(given.get("stranger")), asked
-
-    def answers() -> bool:
-        after = ask()
-        return not after["is_error"] and "Say pong." in str(after["result"])
-
-    case.proof = answers
+claude_code = real_claude.fails
 
 
 def other_server(case: Case, given: dict[str, Any]) -> None:
