@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _LOOPBACK = {"127.0.0.1", "localhost", "::1", "0.0.0.0"}
 _LONG = "[1m]"  # Claude Code takes it off the name again
-_HARD = {"ANTHROPIC_BASE_URL", claude.TOKEN, "ANTHROPIC_MODEL", "ANTHROPIC_API_KEY", *claude.SWITCHES}
+_HARD = {"ANTHROPIC_BASE_URL", claude.TOKEN, "ANTHROPIC_MODEL", *claude.SWITCHES}
 
 
 def _url(facts: Facts) -> str:
@@ -85,7 +85,7 @@ def key(facts: Facts) -> Iterator[Finding]:
         return
     token, other = environ.get(claude.TOKEN, "").strip(), environ.get("ANTHROPIC_API_KEY", "").strip()
     if token and other:
-        yield answers.finding("client.two-keys", Status.FAIL if uses(facts) else Status.WARN, blocks=False)
+        yield answers.finding("client.two-keys", Status.WARN, blocks=False)
     if not facts.own or not uses(facts) or facts.client_key is None:
         return
     if not token and not other:

@@ -299,7 +299,7 @@ def test_a_settings_file_that_is_none_is_named_and_not_waited_for(tmp_path: Path
         ({"ANTHROPIC_BASE_URL": "http://127.0.0.1:{port}/v1"}, ("client.base-url-v1", "fail")),
         ({"ANTHROPIC_BASE_URL": "http://127.0.0.1:1"}, ("client.stale-url", "fail")),
         ({"ANTHROPIC_BASE_URL": "https://api.anthropic.com"}, ("client.other-url", "warn")),
-        ({"ANTHROPIC_API_KEY": "sk-ant-0123456789"}, ("client.two-keys", "fail")),
+        ({"ANTHROPIC_API_KEY": "sk-ant-0123456789"}, ("client.two-keys", "warn")),
         ({"ANTHROPIC_AUTH_TOKEN": ""}, ("client.no-key", "fail")),
         ({"ANTHROPIC_AUTH_TOKEN": "sk-stackctl-wrong-key"}, ("client.stale-key", "fail")),
         ({"CLAUDE_CODE_USE_BEDROCK": "1"}, ("client.switch", "fail")),
