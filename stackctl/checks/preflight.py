@@ -8,7 +8,7 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
-from stackctl import checkpoint, fetch, files, paths, sockets, toolchain, vllm_flags
+from stackctl import belongings, checkpoint, fetch, files, paths, runstate, sockets, toolchain, vllm_flags
 from stackctl.checks import code
 from stackctl.config import EMBEDDED
 from stackctl.host import GIB
@@ -81,14 +81,24 @@ def _who(engine: EnginePlan) -> str:
     return "engine" if engine.service == "engine" else f"engine `{engine.name}`"
 
 
+def _stack_at(port: int) -> str:
+    """The name of the running stack that has `port`; empty where none has."""
+    for each in belongings.stacks():
+        state = runstate.running(each)
+        if state is not None and any(service.port == port for service in state.services):
+            return each.name
+    return ""
+
+
 def _port_finding(who: str, port: int, host: str, key: str, error: OSError) -> Finding:
     if error.errno == errno.EADDRINUSE:
-        holder = sockets.holder(host, port)
+        holder = sockets.holder(host, port) or "a program of another user"
+        other = _stack_at(port)
         return Finding(
             f"port.{who}",
             Status.FAIL,
-            f"port {port}, which the {who} needs, is held by {holder or 'a program of another user'}",
-            remedy=f"stop that program, or set {key} to another port",
+            f"port {port}, which the {who} needs, is held by {f'the stack `{other}`: ' if other else ''}{holder}",
+            remedy=f"{f'stackctl down --name {other} ' if other else 'stop that program'}, or set {key} to another port",
         )
     if error.errno == errno.EACCES:
         return Finding(

@@ -131,6 +131,10 @@ def test_stacks_live_side_by_side_and_keep_their_ports(home: Home) -> None:
         assert _answer(each["gateway_url"], keys[each["name"]]) == 200
     home.run("status", "--name", "second", expect=4)
 
+    taken = home.run("up", "-d", "--yes", "--name", "second", "-c", home.config(port=ports["third"]), expect=3).stderr
+    assert "is held by the stack `third`" in taken
+    assert "stackctl down --name third" in taken
+
     again = home.up("second")
     assert again["services"][0]["port"] == ports["second"]
     assert _key(home, "second") == keys["second"]  # shells that are open go on working
