@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from stackctl import output
 from stackctl import repair as repairs
 from stackctl.checks.check import Hop
-from stackctl.commands import doctor_shell
+from stackctl.commands import doctor_heal, doctor_shell
 from stackctl.errors import NotRunningError, StackError
 from stackctl.model import Status
 from stackctl.repair.running import install
@@ -52,18 +52,7 @@ def mend(look: Callable[[bool], Looked], request: Request) -> list[Mended]:
     """
     done: list[Mended] = []
     tried: list[str] = []
-    held = repairs.Change("")
-    for static in (True,) if request.static else (True, False):
-        while True:
-            facts, ran = look(static)
-            found = _next(facts, ran, tried, done, held)
-            if found is None:
-                break
-            finding, change = found
-            tried.append(_name(finding))
-            done.append(_one(finding, change, facts, request, before=ran, look=lambda: look(static)[1]))  # noqa: B023 - used at once
-            failed_anew = _of_a_start(finding) and done[-1].outcome == "undone"
-            held = change if failed_anew and len(change.edits) < _OFTEN else repairs.Change("")
+    _repair(look, request, done, tried)
     if not done:
         output.note("stackctl: nothing that can be repaired by itself")
     typed = [each.detail for each in done if each.outcome == "shown" and each.detail]
@@ -72,6 +61,28 @@ def mend(look: Callable[[bool], Looked], request: Request) -> list[Mended]:
             f"\nno program can change the shell that started it; type, and it is asked and proved there:\n    {typed[0]}"
         )
     return done
+
+
+def _repair(look: Callable[[bool], Looked], request: Request, done: list[Mended], tried: list[str]) -> None:
+    """Repair what can be, first what is found without a request. What heals by itself meanwhile is waited for."""
+    held = repairs.Change("")
+    static, waits = True, 0
+    while True:
+        facts, ran = look(static)
+        if waits < _OFTEN and doctor_heal.awaited(facts.paths):
+            waits += 1
+            continue
+        found = _next(facts, ran, tried, done, held)
+        if found is None and (request.static or not static):
+            return
+        if found is None:
+            static, held = False, repairs.Change("")
+            continue
+        finding, change = found
+        tried.append(_name(finding))
+        done.append(_one(finding, change, facts, request, before=ran, look=lambda: look(static)[1]))  # noqa: B023 - used at once
+        failed_anew = _of_a_start(finding) and done[-1].outcome == "undone"
+        held = change if failed_anew and len(change.edits) < _OFTEN else repairs.Change("")
 
 
 def _name(finding: Finding) -> str:

@@ -103,6 +103,17 @@ def test_a_dead_supervisor_and_a_spoilt_record_are_named_and_left_for_down(home:
         assert stream.read() == "{"
 
 
+def test_what_its_supervisor_heals_is_waited_for_and_not_repaired(home: Home) -> None:
+    status = home.up()
+    os.kill(next(each for each in status["services"] if each["kind"] == "engine")["pid"], signal.SIGKILL)
+    until(lambda: home.data("status")["services"][0]["state"] in {"restarting", "starting"}, 20, "it is started again")
+    done = home.run("doctor", "--json", "--static", "--fix", "--yes")
+    assert json.loads(done.stdout)["data"]["repairs"] == []
+    assert "waiting for it" in done.stderr
+    after = home.data("status")
+    assert (after["services"][0]["state"], after["supervisor"]) == ("ready", status["supervisor"])
+
+
 def test_what_cannot_be_looked_at_is_a_usage_error(home: Home, tmp_path: Path) -> None:
     for words in (("--url", "ftp://x"), ("--url", "http://127.0.0.1:1", "--key-file", str(tmp_path / "none"))):
         home.run("doctor", *words, expect=2)
