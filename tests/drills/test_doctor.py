@@ -11,6 +11,7 @@ import pytest
 
 from stackctl import runstate
 from tests.fakes.home import Home, until
+from tests.fakes.stack import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,8 +105,14 @@ def test_a_dead_supervisor_and_a_spoilt_record_are_named_and_left_for_down(home:
 
 
 def test_what_its_supervisor_heals_is_waited_for_and_not_repaired(home: Home) -> None:
-    status = home.up()
-    os.kill(next(each for each in status["services"] if each["kind"] == "engine")["pid"], signal.SIGKILL)
+    file = home.config(port=free_port())
+    slow = json.loads(file.read_text())
+    slow["engines"]["main"]["command"] += ["--fake-fault", "load=8"]  # seconds, so that doctor finds it starting
+    file.write_text(json.dumps(slow))
+    home.started.append("default")
+    home.run("up", "-d", "--yes", "-c", file)
+    status = home.data("status")
+    os.kill(status["services"][0]["pid"], signal.SIGKILL)
     until(lambda: home.data("status")["services"][0]["state"] in {"restarting", "starting"}, 20, "it is started again")
     done = home.run("doctor", "--json", "--static", "--fix", "--yes")
     assert json.loads(done.stdout)["data"]["repairs"] == []
