@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from stackctl.checks import answers
+from stackctl.checks import answers, handfile
 from stackctl.checks.check import Check, Hop
 from stackctl.model import Status
 
@@ -20,21 +20,10 @@ _SELF_HOSTED = ("hosted_vllm/", "vllm/", "openai_like/", "litellm_proxy/")
 _GUESSABLE = 16  # characters: a shorter key can be guessed, and LiteLLM's own examples are short
 
 
-def _rows(facts: Facts) -> list[dict[str, Any]]:
-    rows = (facts.hand_config or {}).get("model_list")
-    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-
-
-def _params(row: dict[str, Any]) -> dict[str, Any]:
-    found = row.get("litellm_params")
-    return found if isinstance(found, dict) else {}
-
-
 def lengths(facts: Facts) -> Iterator[Finding]:
     """An answer that is too long for the window is cut to size: Claude Code asks for 32000 tokens or more."""
-    settings = (facts.hand_config or {}).get("litellm_settings")
-    clamps = isinstance(settings, dict) and settings.get("modify_params") is True
-    local = [row for row in _rows(facts) if isinstance(_params(row).get("api_base"), str)]
+    clamps = handfile.section(facts.hand_config or {}, "litellm_settings").get("modify_params") is True
+    local = [row for _, row, params in handfile.rows(facts.hand_config) if isinstance(params.get("api_base"), str)]
     if local and not clamps:
         shown = ("litellm_settings.modify_params is not true",)
         yield answers.finding("configuration.modify-params", Status.WARN, shown, blocks=False)
@@ -42,8 +31,7 @@ def lengths(facts: Facts) -> Iterator[Finding]:
 
 def addresses(facts: Facts) -> Iterator[Finding]:
     """A model of one's own has the address of its server."""
-    for row in _rows(facts):
-        params = _params(row)
+    for _, row, params in handfile.rows(facts.hand_config):
         model = str(params.get("model", ""))
         if model.startswith(_SELF_HOSTED) and not params.get("api_base"):
             name = str(row.get("model_name"))
@@ -52,8 +40,8 @@ def addresses(facts: Facts) -> Iterator[Finding]:
 
 def real_names(facts: Facts) -> Iterator[Finding]:
     """No server of one's own answers to a name that Claude Code knows: it would not believe in another window."""
-    for row in _rows(facts):
-        name, base = str(row.get("model_name", "")), _params(row).get("api_base")
+    for _, row, params in handfile.rows(facts.hand_config):
+        name, base = str(row.get("model_name", "")), params.get("api_base")
         if _REAL.match(name) and isinstance(base, str) and "api.anthropic.com" not in base:
             yield answers.finding(
                 "configuration.hosted-name", Status.WARN, (f"model_name: {name}",), name=name, blocks=False
@@ -62,8 +50,7 @@ def real_names(facts: Facts) -> Iterator[Finding]:
 
 def master(facts: Facts) -> Iterator[Finding]:
     """The master key is not one that anybody guesses."""
-    general = (facts.hand_config or {}).get("general_settings")
-    key = general.get("master_key") if isinstance(general, dict) else None
+    key = handfile.section(facts.hand_config or {}, "general_settings").get("master_key")
     if isinstance(key, str) and not key.startswith("os.environ/") and len(key) < _GUESSABLE:
         shown = ("general_settings.master_key",)
         yield answers.finding("configuration.weak-key", Status.WARN, shown, length=len(key), blocks=False)

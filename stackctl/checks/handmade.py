@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from stackctl import addresses
-from stackctl.checks import answers, handrows, handwritten
+from stackctl.checks import answers, handfile, handrows, handwritten
 from stackctl.checks.check import Check, Hop
 from stackctl.model import Status
 
@@ -30,18 +30,12 @@ _HOSTS = ("api.anthropic.com", "api.openai.com")
 _REFERENCE = "os.environ/"
 
 
-def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = config.get(name)
-    return found if isinstance(found, dict) else {}
-
-
 def _models(config: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
     """(model_name, litellm_params, model_info) of each row that has a name."""
-    rows = config.get("model_list")
     return [
-        (str(row.get("model_name")), _section(row, "litellm_params"), _section(row, "model_info"))
-        for row in (rows if isinstance(rows, list) else [])
-        if isinstance(row, dict) and row.get("model_name")
+        (str(row["model_name"]), params, handfile.section(row, "model_info"))
+        for _, row, params in handfile.rows(config)
+        if row.get("model_name")
     ]
 
 
@@ -104,7 +98,7 @@ def providers(facts: Facts) -> Iterator[Finding]:
 def parameters(facts: Facts) -> Iterator[Finding]:
     """Parameters that the engine does not know are dropped."""
     config = facts.hand_config or {}
-    dropped = _section(config, "litellm_settings").get("drop_params") is True
+    dropped = handfile.section(config, "litellm_settings").get("drop_params") is True
     rows = [
         name
         for name, params, _ in _models(config)
@@ -117,9 +111,11 @@ def parameters(facts: Facts) -> Iterator[Finding]:
 def master_key(facts: Facts) -> Iterator[Finding]:
     """There is a master key, in the section that LiteLLM reads it from."""
     config = facts.hand_config or {}
-    if "master_key" in _section(config, "litellm_settings"):
+    if "master_key" in handfile.section(config, "litellm_settings"):
         yield answers.finding("configuration.master-key-place", Status.FAIL, ("litellm_settings.master_key",))
-    elif "master_key" not in _section(config, "general_settings") and not facts.environ.get("LITELLM_MASTER_KEY"):
+    elif "master_key" not in handfile.section(config, "general_settings") and not facts.environ.get(
+        "LITELLM_MASTER_KEY"
+    ):
         yield answers.finding("configuration.no-master-key", Status.FAIL, ("general_settings.master_key is not there",))
 
 
@@ -128,7 +124,7 @@ def repeats(facts: Facts) -> Iterator[Finding]:
     config = facts.hand_config or {}
     if not any(_local(params) for _, params, _ in _models(config)):
         return
-    router, settings = _section(config, "router_settings"), _section(config, "litellm_settings")
+    router, settings = handfile.section(config, "router_settings"), handfile.section(config, "litellm_settings")
     tries = router.get("num_retries", settings.get("num_retries"))
     if tries != 0:
         shown = "not set (LiteLLM then repeats twice)" if tries is None else f"num_retries: {tries}"
@@ -142,7 +138,7 @@ def patience(facts: Facts) -> Iterator[Finding]:
     """Requests may take as long as a local model thinks."""
     config = facts.hand_config or {}
     given = [
-        (f"{section}.{key}", _section(config, section).get(key))
+        (f"{section}.{key}", handfile.section(config, section).get(key))
         for section, key in (
             ("litellm_settings", "request_timeout"),
             ("router_settings", "timeout"),
@@ -165,7 +161,7 @@ def secrets(facts: Facts) -> Iterator[Finding]:
                 missing.append((path, value.removeprefix(_REFERENCE)))
         elif _SECRET.search(path) and len(value) >= 12 and not handwritten.is_variable(value):
             literal.append(path)
-    own = _section(facts.hand_config or {}, "environment_variables")
+    own = handfile.section(facts.hand_config or {}, "environment_variables")
     for path, variable in missing:
         if variable not in own:
             yield answers.finding("configuration.missing-variable", Status.FAIL, (path,), variable=variable, path=path)
@@ -189,7 +185,7 @@ def names(facts: Facts) -> Iterator[Finding]:
     config = facts.hand_config or {}
     rows = _models(config)
     known = [name for name, _, _ in rows]
-    aliases = _section(_section(config, "router_settings"), "model_group_alias")
+    aliases = handfile.section(handfile.section(config, "router_settings"), "model_group_alias")
     every = [*known, *map(str, aliases)]
     if rows and not any("claude" in name or "anthropic" in name or "*" in name for name in every):
         yield answers.finding("configuration.undiscoverable", Status.WARN, every[:5], first=known[0], blocks=False)
@@ -212,7 +208,7 @@ def names(facts: Facts) -> Iterator[Finding]:
 
 def telemetry(facts: Facts) -> Iterator[Finding]:
     """Prompts go to nobody: no callback sends them to a service that is not yours."""
-    settings = _section(facts.hand_config or {}, "litellm_settings")
+    settings = handfile.section(facts.hand_config or {}, "litellm_settings")
     sent = []
     for key in ("callbacks", "success_callback", "failure_callback"):
         given = settings.get(key)

@@ -8,7 +8,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from stackctl import addresses
-from stackctl.checks import answers
+from stackctl.checks import answers, handfile
 from stackctl.checks.check import Check, Hop
 from stackctl.checks.lanes import LITELLM
 from stackctl.model import Status
@@ -34,14 +34,10 @@ _CALLBACKS = ("callbacks", "success_callback", "failure_callback", "audit_log_ca
 
 def _rows(facts: Facts) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
     """(model_name or place, row, litellm_params) of each row."""
-    rows = (facts.hand_config or {}).get("model_list")
-    found: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = []
-    for number, row in enumerate(rows if isinstance(rows, list) else []):
-        if isinstance(row, dict):
-            params = row.get("litellm_params")
-            name = str(row.get("model_name") or f"model_list[{number}]")
-            found.append((name, row, params if isinstance(params, dict) else {}))
-    return found
+    return [
+        (str(row.get("model_name") or f"model_list[{number}]"), row, params)
+        for number, row, params in handfile.rows(facts.hand_config)
+    ]
 
 
 def endpoints(facts: Facts) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from stackctl import catalog
-from stackctl.checks import answers
+from stackctl.checks import answers, handfile
 from stackctl.checks.check import Check, Hop
 from stackctl.model import Status
 
@@ -41,25 +41,15 @@ def provider_names() -> frozenset[str]:
     return frozenset(word for line in lines if not line.startswith("#") for word in line.split())
 
 
-def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = config.get(name)
-    return found if isinstance(found, dict) else {}
-
-
 def _rows(config: Mapping[str, Any]) -> list[tuple[int, str, Mapping[str, Any]]]:
-    rows = config.get("model_list")
-    return [
-        (number, str(row.get("model_name")), _section(row, "litellm_params"))
-        for number, row in enumerate(rows if isinstance(rows, list) else [])
-        if isinstance(row, dict)
-    ]
+    return [(number, str(row.get("model_name")), params) for number, row, params in handfile.rows(config)]
 
 
 def spelling(facts: Facts) -> Iterator[Finding]:
     """No setting is misspelt: LiteLLM would go on without it."""
     config = facts.hand_config or {}
     for section, known in _SETTINGS.items():
-        yield from _misspelt(_section(config, section), known, section)
+        yield from _misspelt(handfile.section(config, section), known, section)
     for number, _, params in _rows(config):
         yield from _misspelt(params, _PARAMS, f"model_list.{number}.litellm_params")
 
@@ -122,7 +112,7 @@ def fallbacks(facts: Facts) -> Iterator[Finding]:
     if not known or any("*" in name for name in known):
         return
     for section in ("router_settings", "litellm_settings"):
-        for each in _section(config, section).get("fallbacks") or []:
+        for each in handfile.section(config, section).get("fallbacks") or []:
             for name, targets in each.items() if isinstance(each, dict) else ():
                 missing = [str(to) for to in targets if to not in known] if isinstance(targets, list) else []
                 if missing:
