@@ -22,8 +22,8 @@ pytestmark = pytest.mark.drill
 MB = 1 << 20
 
 
-def flooded(stack: Stack, seconds: float, cap: int) -> tuple[int, int, float]:
-    """Ask for tokens while the log is flooded; return how many were answered, the refused lines and the most on disk."""
+def flooded(stack: Stack, seconds: float, cap: int, rate: int) -> tuple[int, int, float]:
+    """Ask for tokens while the log is flooded at `rate` MB/s; return the answered, the refused lines and the most MB on disk."""
     log = stack.paths.log("engine")
     began = time.monotonic()
     asked, most = 0, 0
@@ -32,8 +32,8 @@ def flooded(stack: Stack, seconds: float, cap: int) -> tuple[int, int, float]:
         assert stack.ask("engine", "/work", "POST").ok
         most = max(most, os.stat(log).st_blocks * 512)
         time.sleep(0.05)
-    # between two looks of the supervisor it may grow by what is written in that time
-    assert most <= 2 * cap
+    # between two looks of the supervisor, which a loaded machine may hold up for a second, it grows by what is written in that time
+    assert most <= cap + rate * MB
     refused = int(stack.ask("engine", "/metrics").body.split()[-1])
     assert stack.record("engine").restarts == 0
     assert stack.state().state == "ready"
@@ -44,7 +44,7 @@ def test_a_flooded_log_stays_at_its_cap_with_the_newest_kept(up: Callable[..., S
     stack = up(engine("--flood", "20"), gateway(), log_cap=4 * MB).ready()
     follower = logfile.Reader(stack.paths.log("engine"))
     follower.last(0)
-    asked, refused, most = flooded(stack, 4, 4 * MB)
+    asked, refused, most = flooded(stack, 4, 4 * MB, 20)
     assert refused == 0
     assert os.stat(stack.paths.log("engine")).st_size > 40 * MB  # all of it went through
     assert process.tail(stack.paths.log("engine"))[-1].startswith("flood ")
@@ -66,7 +66,7 @@ def tiny(tmp_path: Path) -> Iterator[Path]:
 
 def flood_on_a_tiny_disk(tiny: Path, up: Callable[..., Stack]) -> None:
     stack = up(engine("--flood", "10"), gateway()).ready()
-    asked, refused, most = flooded(stack, 10, 2 * MB)
+    asked, refused, most = flooded(stack, 10, 2 * MB, 10)
     assert refused == 0
     print(f"drill 19: {most:.1f} MB on disk, {asked}/{asked} answered")
 
