@@ -9,8 +9,9 @@ import time
 from typing import TYPE_CHECKING
 
 from stackctl import toolchain
-from stackctl.checks import answers, before, modelfiles, preflight
+from stackctl.checks import answers, before, preflight
 from stackctl.checks.check import Check, Hop
+from stackctl.checks.modelfiles import parts
 from stackctl.host import GIB
 from stackctl.model import Finding, ServiceKind, Status
 
@@ -46,7 +47,7 @@ def _planned(
 
 def memory(facts: Facts) -> Iterator[Finding]:
     """A model that writes has room. Of one that does not, the small window is no lack of memory."""
-    if any(each.id == "model.not-generative" for each in modelfiles.architecture(facts)):
+    if any(each.id == "model.not-generative" for each in parts.architecture(facts)):
         yield Finding("machine.memory", Status.SKIPPED, "needs model.kind", hop=Hop.MACHINE)
         return
     yield from _planned(preflight.memory, "machine.memory", down=True)(facts)

@@ -6,26 +6,19 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from stackctl.checks import (
-    clientmore,
-    clientside,
-    clientvalues,
+    client,
     configuration,
-    dotenv,
     engineflags,
-    handlimits,
     handmade,
-    handrows,
-    handrunning,
-    handwritten,
     live,
     logs,
     machine,
     modelfiles,
-    modelkind,
     processes,
     storms,
     tools,
 )
+from stackctl.checks.handmade import dotenv, rows, running
 
 if TYPE_CHECKING:
     from stackctl.checks.check import Check
@@ -36,11 +29,10 @@ def checks(facts: Facts) -> tuple[Check, ...]:
     """The checks for what was found; live ones only where requests may be sent."""
     found = [*machine.CHECKS, *tools.CHECKS]
     if facts.hand_file is not None:
-        found += [*handmade.CHECKS, *handlimits.CHECKS, *handrunning.CHECKS, *handwritten.CHECKS, *handrows.CHECKS]
+        found += handmade.CHECKS
     if facts.own:
         found += [
             *modelfiles.CHECKS,
-            *modelkind.CHECKS,
             *configuration.CHECKS,
             *engineflags.CHECKS,
             *logs.CHECKS,
@@ -49,9 +41,7 @@ def checks(facts: Facts) -> tuple[Check, ...]:
     elif facts.logs:
         found += logs.CHECKS
     found += [
-        *clientside.CHECKS,
-        *clientmore.CHECKS,
-        *clientvalues.CHECKS,
+        *client.CHECKS,
         *_after_their_processes(facts),
         *storms.CHECKS,
         *dotenv.CHECKS,
@@ -79,7 +69,7 @@ def _after_their_processes(facts: Facts) -> list[Check]:
     """
     found = list(live.checks(facts))
     if facts.hand_file is not None:  # what a gateway does that has not read the file yet says nothing of the file
-        first = (handrunning.NAME, handrows.DEPLOYMENTS)
+        first = (running.NAME, rows.DEPLOYMENTS)
         return [_needs(_needs(each, first[0]), first[1]) if _where(each) == "gateway" else each for each in found]
     if not facts.running:
         return found

@@ -8,7 +8,8 @@ import time
 from typing import TYPE_CHECKING
 
 from stackctl import chat_templates, fetch, output, own_code, planning, render, sizes, toolchain
-from stackctl.checks import before, code, preflight, verdict, whole
+from stackctl.checks import before, code, preflight, verdict
+from stackctl.checks.modelfiles import whole
 from stackctl.commands import trust
 from stackctl.config import EMBEDDED, Flags
 from stackctl.errors import InterruptedByUser, PreflightError

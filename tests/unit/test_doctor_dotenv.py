@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stackctl.checks import dotenv
 from stackctl.checks.facts import Facts
+from stackctl.checks.handmade import dotenv
 from stackctl.config import Flags
 
 if TYPE_CHECKING:

@@ -14,17 +14,14 @@ import yaml
 from stackctl import config, files
 from stackctl.checks import (
     as_started,
-    clientside,
-    clientvalues,
     configuration,
     facts,
     handmade,
-    handrows,
-    handwritten,
     machine,
     modelfiles,
     runner,
 )
+from stackctl.checks import client as client_checks
 from stackctl.config import Flags
 from stackctl.model import ClientFacts, Status
 from stackctl.paths import StackPaths
@@ -71,7 +68,7 @@ def lint(tmp_path: Path, text: str, **environ: str) -> list[str]:
         Flags(config=str(file)), litellm_config=str(file), static=True,
         environ={"HOME": str(tmp_path), "LITELLM_MASTER_KEY": "sk-0123456789abcdef", **environ},
     )  # fmt: skip
-    return [each.id for each in bad((*handmade.CHECKS, *handwritten.CHECKS, *handrows.CHECKS), seen)]
+    return [each.id for each in bad(handmade.CHECKS, seen)]
 
 
 def changed(*path: str | int, to: Any = None) -> str:
@@ -187,7 +184,7 @@ def client(
         environ={"HOME": str(tmp_path), "PATH": str(tmp_path / "bin"), **(environ or {})}, home=str(tmp_path), cwd=str(tmp_path / "project"),
         flags=Flags(), static=True, state=state if running else None, running=running, client_key="sk-stackctl-right-key",
     )  # fmt: skip
-    return [(each.id, each.status) for each in bad((*clientvalues.CHECKS, *clientside.CHECKS), seen)]
+    return [(each.id, each.status) for each in bad(client_checks.CHECKS, seen)]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stackctl import fetch, repair
-from stackctl.checks import facts, modelfiles, modelkind, runner
+from stackctl.checks import facts, modelfiles, runner
 from stackctl.config import Flags
 from stackctl.errors import StackError
 from stackctl.hub import again, origin, transfer
@@ -66,7 +66,7 @@ def look(model: str = NAME) -> tuple[facts.Facts, list[Finding]]:
     file = Path("stack.yaml")
     file.write_text(json.dumps({"engines": {"main": {"model": model, "port": 18123}}, "gateway": {"port": 18124}}))
     seen = facts.gather(Flags(config=str(file)), static=True, environ=dict(os.environ))
-    found = runner.run((*modelfiles.CHECKS, *modelkind.CHECKS), seen, budget=60)
+    found = runner.run(modelfiles.CHECKS, seen, budget=60)
     return seen, [each for each in found if each.fix == "refetch" and each.status in {Status.FAIL, Status.WARN}]
 
 
@@ -213,7 +213,7 @@ def test_a_half_model_that_may_not_be_fetched_is_told_with_what_it_lacks(
     (snapshot() / SHARD).resolve().unlink()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     seen, _ = look()
-    (found,) = [each for each in runner.run(modelkind.CHECKS, seen, budget=60) if each.status is Status.FAIL]
+    (found,) = [each for each in runner.run(modelfiles.kind.CHECKS, seen, budget=60) if each.status is Status.FAIL]
     assert (found.id, found.evidence[-1]) == ("model.offline", f"{SHARD}: its content is gone")
 
 

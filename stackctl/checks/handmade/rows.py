@@ -1,4 +1,4 @@
-"""Checks of a hand-written litellm_config.yaml, continued: rows that lead nowhere, or not where they seem to."""
+"""Checks of a hand-written litellm_config.yaml: rows that lead nowhere, or not where they seem to."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from stackctl import addresses
-from stackctl.checks import answers, handfile
+from stackctl.checks import answers
 from stackctl.checks.check import Check, Hop
+from stackctl.checks.handmade import file
 from stackctl.checks.lanes import LITELLM
 from stackctl.model import Status
 
@@ -36,7 +37,7 @@ def _rows(facts: Facts) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any]]
     """(model_name or place, row, litellm_params) of each row."""
     return [
         (str(row.get("model_name") or f"model_list[{number}]"), row, params)
-        for number, row, params in handfile.rows(facts.hand_config)
+        for number, row, params in file.rows(facts.hand_config)
     ]
 
 

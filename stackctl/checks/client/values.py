@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from stackctl import addresses
 from stackctl.checks import answers
 from stackctl.checks.check import Check, Hop
-from stackctl.checks.clientside import gateway, uses
+from stackctl.checks.client.shell import gateway, uses
 from stackctl.clients import claude
 from stackctl.model import Status
 

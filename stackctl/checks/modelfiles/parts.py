@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from stackctl import checkpoint, fetch, sizes, vllm_flags
 from stackctl.catalog import families, registries
-from stackctl.checks import answers, before, code, preflight, whole
+from stackctl.checks import answers, before, code, preflight
 from stackctl.checks.check import Check, Hop
+from stackctl.checks.modelfiles import whole
 from stackctl.config import EMBEDDED
 from stackctl.errors import PreflightError
 from stackctl.model import Finding, Status

@@ -1,4 +1,4 @@
-"""Checks of the model, continued: its quantisation against the installed vLLM, its tokenizer, the hub's cache."""
+"""Checks of the model: its quantisation against the installed vLLM, its tokenizer, the hub's cache."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import os
 from typing import TYPE_CHECKING
 
 from stackctl import checkpoint, fetch, vllm_registry
-from stackctl.checks import answers, modelfiles, whole
+from stackctl.checks import answers
 from stackctl.checks.check import Check, Hop
+from stackctl.checks.modelfiles import parts, whole
 from stackctl.config import EMBEDDED
 from stackctl.errors import PreflightError
 from stackctl.hub.cache import lacking, repo_dir, snapshot
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 def method(facts: Facts) -> Iterator[Finding]:
     """The installed vLLM knows the method that the weights were quantised with."""
-    for each in modelfiles.models(facts):
+    for each in parts.models(facts):
         tool = each.engine.toolchain
         if each.files is None or tool is None or not tool.installed:
             continue
@@ -37,14 +38,14 @@ def method(facts: Facts) -> Iterator[Finding]:
 
 def texts(facts: Facts) -> Iterator[Finding]:
     """The tokenizer and what goes with it is whole."""
-    for each in modelfiles.models(facts):
+    for each in parts.models(facts):
         if each.files and (bad := whole.texts(each.files)):
             yield whole.damaged(each.files, bad)
 
 
 def cached(facts: Facts) -> Iterator[Finding]:
     """What the hub's cache has of a model is whole, or can still be fetched."""
-    for each in modelfiles.models(facts):
+    for each in parts.models(facts):
         if each.engine.model != EMBEDDED and not fetch.is_local(each.engine.model) and each.directory is None:
             yield from _in_cache(facts, each.engine.model, each.config.revision)
 

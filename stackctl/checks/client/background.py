@@ -1,4 +1,4 @@
-"""Checks of the client's side, continued: the names for background work, what spoils the cache."""
+"""Checks of the client's side: the names for background work, what spoils the cache."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from stackctl.checks import answers
 from stackctl.checks.check import Check, Hop
-from stackctl.checks.clientside import uses
+from stackctl.checks.client.shell import uses
 from stackctl.clients import claude
 from stackctl.model import Status
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stackctl.checks import handrunning
 from stackctl.checks.facts import Facts
+from stackctl.checks.handmade import running
 from stackctl.config import Flags
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def server(tmp_path: Path) -> Iterator[str]:
 
 def found(url: str, file: Path) -> list[str]:
     facts = Facts({}, str(file.parent), str(file.parent), Flags(), False, url_target=url, hand_file=str(file))
-    return [each.id for each in handrunning.current(facts)]
+    return [each.id for each in running.current(facts)]
 
 
 def test_a_file_that_is_newer_than_its_reader_is_named(server: str, tmp_path: Path) -> None:

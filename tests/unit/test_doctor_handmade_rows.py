@@ -5,9 +5,9 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
-from stackctl.checks import handrows
 from stackctl.checks.endpoints import Endpoint, Lane
 from stackctl.checks.facts import Facts
+from stackctl.checks.handmade.rows import others
 from stackctl.config import Flags
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def found(home: Path, *bases: str) -> list[str]:
     ]
     lane = Lane("claude-local", Endpoint("engine", "claude-local", bases[0].removesuffix("/v1"), "q"), None)
     facts = Facts({}, str(home), str(home), Flags(), False, hand_config={"model_list": rows}, lanes=(lane,))
-    return [each.cause for each in handrows.others(facts)]
+    return [each.cause for each in others(facts)]
 
 
 def test_a_second_deployment_that_is_away_is_named_and_the_first_is_left_to_its_own_checks(tmp_path: Path) -> None:

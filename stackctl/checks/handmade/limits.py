@@ -1,12 +1,13 @@
-"""Checks of a hand-written litellm_config.yaml, continued: what Claude Code asks for against what is written."""
+"""Checks of a hand-written litellm_config.yaml: what Claude Code asks for against what is written."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
 
-from stackctl.checks import answers, handfile
+from stackctl.checks import answers
 from stackctl.checks.check import Check, Hop
+from stackctl.checks.handmade import file
 from stackctl.model import Status
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ _GUESSABLE = 16  # characters: a shorter key can be guessed, and LiteLLM's own e
 
 def lengths(facts: Facts) -> Iterator[Finding]:
     """An answer that is too long for the window is cut to size: Claude Code asks for 32000 tokens or more."""
-    clamps = handfile.section(facts.hand_config or {}, "litellm_settings").get("modify_params") is True
-    local = [row for _, row, params in handfile.rows(facts.hand_config) if isinstance(params.get("api_base"), str)]
+    clamps = file.section(facts.hand_config or {}, "litellm_settings").get("modify_params") is True
+    local = [row for _, row, params in file.rows(facts.hand_config) if isinstance(params.get("api_base"), str)]
     if local and not clamps:
         shown = ("litellm_settings.modify_params is not true",)
         yield answers.finding("configuration.modify-params", Status.WARN, shown, blocks=False)
@@ -31,7 +32,7 @@ def lengths(facts: Facts) -> Iterator[Finding]:
 
 def addresses(facts: Facts) -> Iterator[Finding]:
     """A model of one's own has the address of its server."""
-    for _, row, params in handfile.rows(facts.hand_config):
+    for _, row, params in file.rows(facts.hand_config):
         model = str(params.get("model", ""))
         if model.startswith(_SELF_HOSTED) and not params.get("api_base"):
             name = str(row.get("model_name"))
@@ -40,7 +41,7 @@ def addresses(facts: Facts) -> Iterator[Finding]:
 
 def real_names(facts: Facts) -> Iterator[Finding]:
     """No server of one's own answers to a name that Claude Code knows: it would not believe in another window."""
-    for _, row, params in handfile.rows(facts.hand_config):
+    for _, row, params in file.rows(facts.hand_config):
         name, base = str(row.get("model_name", "")), params.get("api_base")
         if _REAL.match(name) and isinstance(base, str) and "api.anthropic.com" not in base:
             yield answers.finding(
@@ -50,7 +51,7 @@ def real_names(facts: Facts) -> Iterator[Finding]:
 
 def master(facts: Facts) -> Iterator[Finding]:
     """The master key is not one that anybody guesses."""
-    key = handfile.section(facts.hand_config or {}, "general_settings").get("master_key")
+    key = file.section(facts.hand_config or {}, "general_settings").get("master_key")
     if isinstance(key, str) and not key.startswith("os.environ/") and len(key) < _GUESSABLE:
         shown = ("general_settings.master_key",)
         yield answers.finding("configuration.weak-key", Status.WARN, shown, length=len(key), blocks=False)

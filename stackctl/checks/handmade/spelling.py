@@ -1,4 +1,4 @@
-"""Checks of a hand-written litellm_config.yaml, continued: slips of the pen that LiteLLM takes without a word."""
+"""Checks of a hand-written litellm_config.yaml: slips of the pen that LiteLLM takes without a word."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from stackctl import catalog
-from stackctl.checks import answers, handfile
+from stackctl.checks import answers
 from stackctl.checks.check import Check, Hop
+from stackctl.checks.handmade import file
 from stackctl.model import Status
 
 if TYPE_CHECKING:
@@ -42,14 +43,14 @@ def provider_names() -> frozenset[str]:
 
 
 def _rows(config: Mapping[str, Any]) -> list[tuple[int, str, Mapping[str, Any]]]:
-    return [(number, str(row.get("model_name")), params) for number, row, params in handfile.rows(config)]
+    return [(number, str(row.get("model_name")), params) for number, row, params in file.rows(config)]
 
 
 def spelling(facts: Facts) -> Iterator[Finding]:
     """No setting is misspelt: LiteLLM would go on without it."""
     config = facts.hand_config or {}
     for section, known in _SETTINGS.items():
-        yield from _misspelt(handfile.section(config, section), known, section)
+        yield from _misspelt(file.section(config, section), known, section)
     for number, _, params in _rows(config):
         yield from _misspelt(params, _PARAMS, f"model_list.{number}.litellm_params")
 
@@ -112,7 +113,7 @@ def fallbacks(facts: Facts) -> Iterator[Finding]:
     if not known or any("*" in name for name in known):
         return
     for section in ("router_settings", "litellm_settings"):
-        for each in handfile.section(config, section).get("fallbacks") or []:
+        for each in file.section(config, section).get("fallbacks") or []:
             for name, targets in each.items() if isinstance(each, dict) else ():
                 missing = [str(to) for to in targets if to not in known] if isinstance(targets, list) else []
                 if missing:

@@ -8,8 +8,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from stackctl import addresses
-from stackctl.checks import answers, handfile, handrows, handwritten
+from stackctl.checks import answers
 from stackctl.checks.check import Check, Hop
+from stackctl.checks.handmade import file, rows, spelling
 from stackctl.model import Status
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ _REFERENCE = "os.environ/"
 def _models(config: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
     """(model_name, litellm_params, model_info) of each row that has a name."""
     return [
-        (str(row["model_name"]), params, handfile.section(row, "model_info"))
-        for _, row, params in handfile.rows(config)
+        (str(row["model_name"]), params, file.section(row, "model_info"))
+        for _, row, params in file.rows(config)
         if row.get("model_name")
     ]
 
@@ -51,7 +52,7 @@ def readable(facts: Facts) -> Iterator[Finding]:
         said = error.message if error is not None else str(facts.hand_file)
         yield answers.finding("configuration.unreadable", Status.FAIL, (said,), said=said)
         return
-    yield from handrows.once(facts)
+    yield from rows.once(facts)
     misspelt = []
     for key in facts.hand_config:
         near = difflib.get_close_matches(str(key), _SECTIONS, n=1, cutoff=0.75)
@@ -87,7 +88,7 @@ def providers(facts: Facts) -> Iterator[Finding]:
             yield answers.finding(
                 "configuration.openai-provider", Status.FAIL, shown, name=name, served=model.partition("/")[2]
             )
-        elif model.partition("/")[0] not in handwritten.provider_names() or "/" not in model:
+        elif model.partition("/")[0] not in spelling.provider_names() or "/" not in model:
             provider = "hosted_vllm" if path.endswith("/v1") else "anthropic"
             found = answers.finding(
                 "configuration.no-provider", Status.FAIL, shown, name=name, model=model or "nothing", provider=provider
@@ -98,7 +99,7 @@ def providers(facts: Facts) -> Iterator[Finding]:
 def parameters(facts: Facts) -> Iterator[Finding]:
     """Parameters that the engine does not know are dropped."""
     config = facts.hand_config or {}
-    dropped = handfile.section(config, "litellm_settings").get("drop_params") is True
+    dropped = file.section(config, "litellm_settings").get("drop_params") is True
     rows = [
         name
         for name, params, _ in _models(config)
@@ -111,11 +112,9 @@ def parameters(facts: Facts) -> Iterator[Finding]:
 def master_key(facts: Facts) -> Iterator[Finding]:
     """There is a master key, in the section that LiteLLM reads it from."""
     config = facts.hand_config or {}
-    if "master_key" in handfile.section(config, "litellm_settings"):
+    if "master_key" in file.section(config, "litellm_settings"):
         yield answers.finding("configuration.master-key-place", Status.FAIL, ("litellm_settings.master_key",))
-    elif "master_key" not in handfile.section(config, "general_settings") and not facts.environ.get(
-        "LITELLM_MASTER_KEY"
-    ):
+    elif "master_key" not in file.section(config, "general_settings") and not facts.environ.get("LITELLM_MASTER_KEY"):
         yield answers.finding("configuration.no-master-key", Status.FAIL, ("general_settings.master_key is not there",))
 
 
@@ -124,7 +123,7 @@ def repeats(facts: Facts) -> Iterator[Finding]:
     config = facts.hand_config or {}
     if not any(_local(params) for _, params, _ in _models(config)):
         return
-    router, settings = handfile.section(config, "router_settings"), handfile.section(config, "litellm_settings")
+    router, settings = file.section(config, "router_settings"), file.section(config, "litellm_settings")
     tries = router.get("num_retries", settings.get("num_retries"))
     if tries != 0:
         shown = "not set (LiteLLM then repeats twice)" if tries is None else f"num_retries: {tries}"
@@ -138,7 +137,7 @@ def patience(facts: Facts) -> Iterator[Finding]:
     """Requests may take as long as a local model thinks."""
     config = facts.hand_config or {}
     given = [
-        (f"{section}.{key}", handfile.section(config, section).get(key))
+        (f"{section}.{key}", file.section(config, section).get(key))
         for section, key in (
             ("litellm_settings", "request_timeout"),
             ("router_settings", "timeout"),
@@ -159,9 +158,9 @@ def secrets(facts: Facts) -> Iterator[Finding]:
         if value.startswith(_REFERENCE):
             if not facts.environ.get(value.removeprefix(_REFERENCE)):
                 missing.append((path, value.removeprefix(_REFERENCE)))
-        elif _SECRET.search(path) and len(value) >= 12 and not handwritten.is_variable(value):
+        elif _SECRET.search(path) and len(value) >= 12 and not spelling.is_variable(value):
             literal.append(path)
-    own = handfile.section(facts.hand_config or {}, "environment_variables")
+    own = file.section(facts.hand_config or {}, "environment_variables")
     for path, variable in missing:
         if variable not in own:
             yield answers.finding("configuration.missing-variable", Status.FAIL, (path,), variable=variable, path=path)
@@ -185,7 +184,7 @@ def names(facts: Facts) -> Iterator[Finding]:
     config = facts.hand_config or {}
     rows = _models(config)
     known = [name for name, _, _ in rows]
-    aliases = handfile.section(handfile.section(config, "router_settings"), "model_group_alias")
+    aliases = file.section(file.section(config, "router_settings"), "model_group_alias")
     every = [*known, *map(str, aliases)]
     if rows and not any("claude" in name or "anthropic" in name or "*" in name for name in every):
         yield answers.finding("configuration.undiscoverable", Status.WARN, every[:5], first=known[0], blocks=False)
@@ -208,7 +207,7 @@ def names(facts: Facts) -> Iterator[Finding]:
 
 def telemetry(facts: Facts) -> Iterator[Finding]:
     """Prompts go to nobody: no callback sends them to a service that is not yours."""
-    settings = handfile.section(facts.hand_config or {}, "litellm_settings")
+    settings = file.section(facts.hand_config or {}, "litellm_settings")
     sent = []
     for key in ("callbacks", "success_callback", "failure_callback"):
         given = settings.get(key)

@@ -1,0 +1,7 @@
+"""Checks of the client's side: whether Claude Code started in this shell would use the stack."""
+
+from __future__ import annotations
+
+from stackctl.checks.client import background, shell, values
+
+CHECKS = (*shell.CHECKS, *background.CHECKS, *values.CHECKS)
