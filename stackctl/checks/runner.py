@@ -53,7 +53,7 @@ def run(checks: Iterable[Check], facts: Facts, *, budget: float) -> tuple[Findin
 
 def run_all(checks: Iterable[Check], facts: Facts, *, budget: float) -> tuple[Ran, ...]:
     """`run`, check by check. Needs that are not among `checks` count as met."""
-    order = list(checks)
+    order = list({each.id: each for each in checks}.values())  # what is listed twice is asked once
     return _Run(order, facts, time.monotonic() + budget).all()
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stackctl.checks import answers, runner
+from stackctl.checks import answers, live, runner
 from stackctl.checks.check import Check, Hop
+from stackctl.checks.endpoints import Endpoint, Lane
 from stackctl.checks.facts import Facts
 from stackctl.config import Flags
 from stackctl.model import Finding, Status
@@ -148,3 +149,22 @@ def test_what_two_checks_find_alike_is_said_once() -> None:
 
     found = runner.run((check("a", one), check("b", one), check("c", other)), FACTS, budget=60)
     assert [each.status for each in found] == [Status.FAIL, Status.SKIPPED, Status.FAIL]
+
+
+def test_a_check_that_is_listed_twice_is_run_once() -> None:
+    ran: list[str] = []
+
+    def once(_: Facts) -> list[Finding]:
+        ran.append("a")
+        return []
+
+    assert statuses(check("a", once), check("a", once)) == [("a", Status.OK)]
+    assert ran == ["a"]
+
+
+def test_rows_that_lead_to_one_engine_have_no_check_twice_while_no_gateway_runs() -> None:
+    ends = [Endpoint("engine", name, "http://127.0.0.1:9", "m", served="m") for name in ("a", "b")]
+    facts = Facts({}, "/", "/", Flags(), static=False, lanes=tuple(Lane(each.name, each, None) for each in ends))
+    names = [each.id for each in live.checks(facts)]
+    assert len(names) == len(set(names))
+    assert "client@engine:a" in names

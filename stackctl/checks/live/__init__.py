@@ -108,7 +108,7 @@ def _lane(
             engine = engines[lane.engine.url + lane.engine.model] = Peer(lane.engine, ends, lock=lock, billing=billing)
             yield from _peer(engine, None, place, "")
     if lane.gateway is None or (lane.engine is not None and lane.gateway.url == lane.engine.url):
-        if engine is not None:  # clients talk to the engine itself
+        if engine is not None and not engine.front:  # clients talk to the engine itself
             engine.front, engine.longest = True, _longest(facts, direct=True)
             yield from _front(facts, engine, f"engine:{engine.endpoint.name}", first=first)
         return
