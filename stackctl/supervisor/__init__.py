@@ -1,4 +1,5 @@
-"""The supervisor of one stack: `loop` carries it out, `events` is what it tells, `looks` how it looks at services,
+"""The supervisor of one stack: `loop` carries it out, `trees` holds its processes, `ending` the deadlines of its end,
+`logcaps` its logs; `events` is what it tells, `looks` how it looks at services,
 `inbox` what wakes it, `store` its lock and state file.
 """
 

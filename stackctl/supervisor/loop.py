@@ -10,12 +10,10 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import secrets
 import select
 import signal
 import socket
 import time
-from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,15 +26,18 @@ from stackctl import (
     runstate,
     survivors,
     transitions,
-    vitals,
 )
 from stackctl.errors import StackError
 from stackctl.model import ClientFacts, ServiceKind, State
 from stackctl.runstate import ServiceRecord, StackState
+from stackctl.supervisor import logcaps
+from stackctl.supervisor.ending import Ending
 from stackctl.supervisor.events import Ended, Event, Ready, ServiceChanged, Stopping, Tick
 from stackctl.supervisor.inbox import Inbox, Note
-from stackctl.supervisor.looks import Run, ask, clocks, gap, how_it_ended, look_at, reap_orphans
+from stackctl.supervisor.logcaps import LogCaps
+from stackctl.supervisor.looks import Run, ask, clocks, gap, look_at
 from stackctl.supervisor.store import Store
+from stackctl.supervisor.trees import Trees
 from stackctl.transitions import Answer, Do, RestartPolicy, Service
 
 if TYPE_CHECKING:
@@ -48,14 +49,9 @@ if TYPE_CHECKING:
 
 _TICK_START = 0.2  # seconds between looks while something starts or stops
 _TICK_READY = 1.0
-_SAMPLE_START = 1.0
-_SAMPLE_READY = 10.0
-_HEAD_START = 2.0  # seconds that gateways get to end before engines are told: requests then end at the front door
-_STUCK = 15.0  # seconds after which a tree that will not die is given up: its guard goes on trying
+_NOTICE = 10.0  # seconds between looks at what changed under the whole stack
 _VERIFY = 330.0  # seconds; the request inside has its own, shorter deadline
 _TAIL = 20
-_TICK_FLOOD = 0.05  # seconds between looks while, and some time after, a log grew by a sixteenth of its cap between two
-_FLOOD_ENDS = 5.0
 
 
 class Supervisor:
@@ -94,8 +90,6 @@ class Supervisor:
             for spec in specs
         ]
         self._policy = policy
-        self._log_cap = log_cap  # bytes on disk that the log of one service may take
-        self._flooded_until = float("-inf")
         self._state = StackState(
             paths.name,
             plan_digest,
@@ -106,15 +100,12 @@ class Supervisor:
             services=[run.record for run in self._runs],
         )
         self._store = Store(paths, self._state, on_lost=self._lost)
+        self._caps = LogCaps(log_cap)
+        self._trees = Trees(paths, self._runs, self._state.boot_id, self._store, self._caps, feed=self._feed)
         self._control: socket.socket | None = None
-        self._run_id = secrets.token_hex(8)
-        self._starts = 0
         self._inbox = Inbox()
         self._verifying_since: float | None = None
-        self._stopping = False
-        self._immediate = False
-        self._signum: int | None = None
-        self._engines_at = self._kill_at = self._give_up_at = float("inf")
+        self._ending = Ending()
         self._ended: Ended | None = None
         self._clocks = (0.0, 0.0)
         self._ticked_at = float("-inf")
@@ -155,21 +146,21 @@ class Supervisor:
     def _loop(self) -> Ended:
         self._clocks = clocks()
         while True:
-            self._hear_guards()  # before probing: who is dead is not asked
+            self._trees.hear()  # before probing: who is dead is not asked
             self._hear_threads()
             if self._control is not None:
                 control.serve(self._control, self._asked_for)
             self._notice_sleep()
             now = time.monotonic()
             for run in self._runs:
-                self._sample(run, now)
-                if not self._stopping and not self._waits(run):
+                self._trees.sample(run, now)
+                if not self._ending.begun and not self._waits(run):
                     self._feed(run, transitions.Tick())
-            self._trim_logs(now)
+            self._caps.trim(self._runs, now)
             self._watch_stack(now)
             if self._ended is not None and not any(run.service.alive for run in self._runs):
                 return self._ended
-            if now >= self._give_up_at and self._ended is not None:
+            if self._ending.given_up(now) and self._ended is not None:
                 return self._given_up(self._ended)
             self._beat(now)
             self._save()
@@ -183,7 +174,7 @@ class Supervisor:
         )
 
     def _wait(self) -> None:
-        calm = self._state.state in {State.READY, State.FAILED} and not self._stopping
+        calm = self._state.state in {State.READY, State.FAILED} and not self._ending.begun
         poll = select.poll()
         poll.register(self._inbox.handle, select.POLLIN)
         if self._control is not None:
@@ -192,9 +183,9 @@ class Supervisor:
             if run.child is not None and run.child.status >= 0:
                 poll.register(run.child.status, select.POLLIN)
         tick = _TICK_READY if calm else _TICK_START
-        poll.poll((_TICK_FLOOD if time.monotonic() < self._flooded_until else tick) * 1000)
+        poll.poll((logcaps.TICK if self._caps.flooded(time.monotonic()) else tick) * 1000)
         for signum in self._inbox.signals():
-            self._begin_stop(signum, immediate=self._stopping or signum == signal.SIGQUIT)
+            self._begin_stop(signum, immediate=self._ending.begun or signum == signal.SIGQUIT)
 
     def _asked_for(self, question: dict[str, Any]) -> None:
         """Carry out what came over the control socket. Raises StackError with the reason why not."""
@@ -202,7 +193,7 @@ class Supervisor:
         if question.get("do") != "restart" or run is None:
             services = ", ".join(each.spec.name for each in self._runs)
             raise StackError(f"the stack `{self._paths.name}` can restart {services}, and nothing else of it")
-        if self._stopping or self._state.verified_at is None:
+        if self._ending.begun or self._state.verified_at is None:
             raise StackError(f"the stack `{self._paths.name}` is still {self._state.state}")
         if run.service.state not in {State.READY, State.UNREADY, State.FAILED}:
             raise StackError(f"{run.spec.name} is {run.service.state} already")
@@ -210,26 +201,12 @@ class Supervisor:
         self._feed(run, transitions.Restart())
         self._save()
 
-    def _trim_logs(self, now: float) -> None:
-        """Keep each log below its cap; look again soon while one is being flooded."""
-        for run in self._runs:
-            try:
-                size = os.lstat(run.spec.log).st_size
-            except OSError:
-                continue
-            grown, run.logged = size - run.logged, size
-            if grown > 0 and run.child is not None:
-                cap = logfile.cap_of(run.spec.log, self._log_cap)
-                if grown * 16 > cap:
-                    self._flooded_until = now + _FLOOD_ENDS
-                logfile.trim(run.spec.log, cap)
-
     def _watch_stack(self, now: float) -> None:
         """See to what concerns all services together."""
-        if self._stopping:
+        if self._ending.begun:
             self._go_on_stopping(now)
             return
-        if now - self._noticed_at >= _SAMPLE_READY:
+        if now - self._noticed_at >= _NOTICE:
             self._look_around(now)
         verified = self._state.verified_at is not None
         failed = next((run for run in self._runs if run.service.state is State.FAILED), None)
@@ -283,7 +260,8 @@ class Supervisor:
 
     def _do(self, run: Run, what: Do) -> None:
         if what is Do.START:
-            self._start(run)
+            self._trees.start(run)
+            self._save()
         elif what is Do.PROBE:
             run.generation += 1
             timeout = run.spec.ready.timeout
@@ -301,86 +279,6 @@ class Supervisor:
             else:
                 run.child.terminate()
 
-    # --- services ---------------------------------------------------------------------------------------------------
-
-    def _start(self, run: Run) -> None:
-        self._starts += 1
-        run.mark = f"{self._run_id}-{self._starts}{runstate.mark_of(self._paths)}"
-        run.members, run.before, run.sampled_at = [], None, float("-inf")
-        run.start, run.counters = self._starts, None
-        run.exit_code = run.signal = None
-        run.oom = run.empty = run.killed_by_us = False
-        run.generation += 1
-        logfile.compact(run.spec.log, logfile.cap_of(run.spec.log, self._log_cap))
-        try:
-            run.child = child = process.spawn(run.spec, run_id=run.mark)
-        except StackError as error:
-            run.child = None
-            # A guard that was killed before its first word may have started the service already.
-            survivors.kill(mark=run.mark, log=os.path.realpath(run.spec.log))
-            self._feed(run, transitions.SpawnFailed(error.message))
-            return
-        record = run.record
-        record.leader, record.guard = child.leader, child.guard
-        record.pgid, record.sid, record.log_from = child.pgid, child.sid, child.log_from
-        run.members = [child.guard, child.leader]
-        run.ooms = deque([(time.monotonic(), vitals.oom_kills(child.leader.pid))])
-        with contextlib.suppress(OSError):  # the state file has it too, and is tried again
-            runstate.write_record(self._paths, record)
-        self._store.dirty = True
-        self._save()
-
-    def _hear_guards(self) -> None:
-        for run in self._runs:
-            if run.child is None:
-                continue
-            for said in run.child.messages():
-                if said["event"] == "exited":
-                    run.exit_code, run.signal = said["code"], said["signal"]
-                    run.oom = self._was_out_of_memory(run)
-                    self._feed(run, transitions.Ended(how_it_ended(run)))
-                elif said["event"] == "empty":
-                    run.empty = True
-                elif said["event"] == "lost":
-                    self._bury(run, run.child)
-
-    def _bury(self, run: Run, child: process.Child) -> None:
-        """The guard is gone; when it did not say that the tree is empty, what is left is ours to kill."""
-        run.child = None
-        child.close()
-        if not run.empty:
-            log = os.path.realpath(run.spec.log)
-            survivors.kill(mark=run.mark, log=log, trusted=[*run.members, child.leader, child.guard])
-        self._feed(run, transitions.Gone())
-        self._store.dirty = True
-
-    def _was_out_of_memory(self, run: Run) -> bool:
-        if run.killed_by_us or not run.ooms or (run.exit_code == 0):
-            return False
-        return vitals.oom_kills(os.getpid()) > run.ooms[0][1]
-
-    def _sample(self, run: Run, now: float) -> None:
-        """Look at the tree: who belongs to it, and whether it works."""
-        if run.child is None:
-            return
-        calm = run.service.state is State.READY and run.service.failures + run.service.work_failures == 0
-        if now - run.sampled_at < (_SAMPLE_READY if calm else _SAMPLE_START):
-            return
-        run.sampled_at = now
-        rows = identity.table()
-        tree = identity.descendants(run.child.guard.pid, rows)
-        boot = self._state.boot_id
-        run.members = [run.child.guard, *(identity.Identity(each.pid, each.start_ticks, boot) for each in tree)]
-        seen = vitals.take(tree, run.spec.log, now)
-        before, run.before = run.before, seen
-        run.ooms.append((now, vitals.oom_kills(os.getpid())))
-        while len(run.ooms) > 1 and run.ooms[1][0] < now - 30:
-            run.ooms.popleft()
-        if before is not None:
-            self._feed(run, transitions.Sampled(seen.grew_since(before), seen.busy_since(before), seen.stopped))
-        if os.getpid() == 1:
-            reap_orphans(rows, {each.child.guard.pid for each in self._runs if each.child is not None})
-
     # --- threads ----------------------------------------------------------------------------------------------------
 
     def _hear_threads(self) -> None:
@@ -396,16 +294,16 @@ class Supervisor:
         """What a thread found out of a service, if it is still asked."""
         value = note.value
         if note.what == "worked":
-            if note.generation == run.start and not self._stopping and run.service.working:
+            if note.generation == run.start and not self._ending.begun and run.service.working:
                 self._feed(run, value if isinstance(value, transitions.Worked) else transitions.Worked(hung=False))
         elif note.generation == -1:  # nobody could be sent to ask
             self._feed(run, transitions.Resumed())
-        elif note.generation == run.generation and not self._stopping:
+        elif note.generation == run.generation and not self._ending.begun:
             broke = transitions.Answered(Answer.SILENT, str(value))
             self._feed(run, value if isinstance(value, transitions.Answered) else broke)
 
     def _verified(self, value: object) -> None:
-        if self._stopping:
+        if self._ending.begun:
             return
         if isinstance(value, ClientFacts):
             self._state.client = value
@@ -429,23 +327,16 @@ class Supervisor:
         self._begin_stop(None, immediate=False)
 
     def _begin_stop(self, signum: int | None, *, immediate: bool) -> None:
-        now = time.monotonic()
-        first = not self._stopping
-        if not first and (self._immediate or not immediate):
+        now, first = time.monotonic(), not self._ending.begun
+        grace = max((run.spec.grace for run in self._runs), default=0.0)
+        if not self._ending.begin(now, grace, signum, immediate=immediate):
             return
-        self._stopping = True
-        self._immediate = immediate
-        self._signum = self._signum or signum
         if self._ended is None:
-            self._ended = Ended(State.STOPPED, signum=self._signum)
+            self._ended = Ended(State.STOPPED, signum=self._ending.signum)
         self._state.state = State.STOPPING
         self._store.dirty = True
         if first or immediate:
             self._tell(Stopping(signum, immediate))
-        grace = max((run.spec.grace for run in self._runs), default=0.0)
-        self._engines_at = now + min(_HEAD_START, 0.2 * grace)
-        self._kill_at = now if immediate else now + _HEAD_START + grace + 3.0
-        self._give_up_at = self._kill_at + _STUCK
         for run in self._runs:
             if immediate or run.spec.kind is ServiceKind.GATEWAY or run.service.state is State.FAILED:
                 self._feed(run, transitions.Stop(immediate=immediate))
@@ -453,12 +344,11 @@ class Supervisor:
 
     def _go_on_stopping(self, now: float) -> None:
         gateways = any(run.service.alive for run in self._runs if run.spec.kind is ServiceKind.GATEWAY)
-        if now >= self._engines_at or not gateways:
+        if self._ending.engines_due(now) or not gateways:
             for run in self._runs:
                 if run.service.state not in {State.STOPPING, State.STOPPED, State.FAILED}:
                     self._feed(run, transitions.Stop())
-        if now >= self._kill_at:
-            self._kill_at = float("inf")
+        if self._ending.kill_due(now):
             for run in self._runs:
                 if run.service.alive:
                     self._do(run, Do.KILL)
@@ -512,12 +402,12 @@ class Supervisor:
             self._on_event(event)
 
     def _beat(self, now: float) -> None:
-        if self._state.verified_at is None and not self._stopping and now - self._ticked_at >= _TICK_START:
+        if self._state.verified_at is None and not self._ending.begun and now - self._ticked_at >= _TICK_START:
             self._ticked_at = now
             self._tell(Tick(tuple(run.record for run in self._runs)))
 
     def _save(self, *, must: bool = False) -> None:
-        self._store.save(must=must, watch=not self._stopping)
+        self._store.save(must=must, watch=not self._ending.begun)
 
     def _lost(self, why: str) -> None:
         self._fail(Ended(State.FAILED, reason=why))

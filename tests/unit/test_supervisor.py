@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stackctl import identity, process, runstate, survivors
+from stackctl import identity, runstate, survivors
 from stackctl.model import ClientFacts, Probe, ProcessSpec, ServiceKind, State
 from stackctl.paths import StackPaths
+from stackctl.process import guarded
 from stackctl.supervisor import Supervisor, stop
 from stackctl.supervisor.looks import gap
 from tests.drills.harness import Stack, engine, free_port, gateway, stacks, until
@@ -234,7 +235,7 @@ def test_a_guard_killed_before_its_first_word_leaves_no_service(
     guard.write_text(
         "import os, sys\nos.posix_spawnp(sys.argv[4], sys.argv[4:], os.environ, setpgroup=0)\nos.kill(os.getpid(), 9)\n"
     )
-    monkeypatch.setattr(process, "GUARD", str(guard))
+    monkeypatch.setattr(guarded, "PROGRAM", str(guard))
     monkeypatch.setenv("STACKCTL_HOME", str(tmp_path / "home"))
     paths = StackPaths("default")
     spec = ProcessSpec(
