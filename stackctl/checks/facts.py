@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from stackctl import config, host, keys_file, names, planning, redact, runstate
 from stackctl.catalog import symptoms
-from stackctl.checks import as_started
+from stackctl.checks import as_started, litellm_file
 from stackctl.checks import lanes as found_lanes
 from stackctl.checks.endpoints import Endpoint, Lane
 from stackctl.checks.factsheet import Facts
@@ -169,7 +169,7 @@ class _Look:
     def _hand(self) -> None:
         path = os.path.abspath(self._found["hand_file"])
         try:
-            self._found["hand_config"] = found_lanes.read_litellm(path)
+            self._found["hand_config"] = litellm_file.read(path)
         except ConfigError as error:
             self._found["load_error"] = error
 

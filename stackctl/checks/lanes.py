@@ -9,7 +9,6 @@ from stackctl import addresses, redact, sockets
 from stackctl.checks import target
 from stackctl.checks.endpoints import Endpoint, Lane
 from stackctl.config import EMBEDDED
-from stackctl.errors import ConfigError
 from stackctl.plan import EnginePlan
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from stackctl.planning import Prepared
 
 LITELLM = "http://127.0.0.1:4000"  # where LiteLLM listens when nobody says otherwise
-_LARGEST = 1 << 20  # bytes of a configuration that are read
 _CLIENT_KEYS = ("ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY", "LITELLM_MASTER_KEY", "OPENAI_API_KEY")
 
 
@@ -106,24 +104,6 @@ def _address(facts: Facts, key: str | None) -> tuple[Lane, ...]:
         key=key, served=model, window=seen.window,
     )  # fmt: skip
     return (Lane(model or "default", end, None) if seen.kind == "vllm" else Lane(model or "default", None, end),)
-
-
-def read_litellm(path: str) -> Mapping[str, Any]:
-    """A file of LiteLLM's own, by plain YAML's rules. Raises ConfigError, with the line, for what is none."""
-    import yaml
-
-    try:
-        with open(path, "rb") as stream:
-            found = yaml.load(stream.read(_LARGEST), getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - a SafeLoader
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}", remedy="name a file that you can read") from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark is not None else path
-        raise ConfigError(f"{where}: {getattr(error, 'problem', None) or error}", remedy="correct that line") from error
-    if not isinstance(found, dict):
-        raise ConfigError(f"{path} is not a mapping", remedy="it begins with  model_list:")
-    return found
 
 
 def _hand(facts: Facts, key: str | None) -> tuple[Lane, ...]:

@@ -1,0 +1,70 @@
+"""A LiteLLM configuration as LiteLLM reads it: the file, and what it includes."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from stackctl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_LARGEST = 1 << 20  # bytes of a configuration that are read
+_MOST = 50  # files
+
+
+def read(path: str) -> Mapping[str, Any]:
+    """The settings of `path` and of all that it includes, merged as LiteLLM 1.106.2 does. Raises ConfigError for what
+    LiteLLM could not read, with the line.
+
+    Lists grow, every other value of an included file takes the place of what was there.
+    """
+    found, waiting, seen = dict(one(path)), [], {path}
+    waiting += _included(found, path)
+    while waiting and len(seen) < _MOST:
+        entry, declared_in = waiting.pop(0)
+        at = _place(entry, declared_in, path)
+        if at in seen:
+            continue
+        seen.add(at)
+        if not os.path.exists(at):
+            raise ConfigError(f"{declared_in} includes {entry}, and there is no {at}", remedy="put the file there")
+        more = dict(one(at))
+        waiting += _included(more, at)
+        for key, value in more.items():
+            lists = isinstance(value, list) and isinstance(found.get(key), list)
+            found[key] = [*found[key], *value] if lists else value
+    return found
+
+
+def one(path: str) -> Mapping[str, Any]:
+    """A file of LiteLLM's own, by plain YAML's rules. Raises ConfigError, with the line, for what is none."""
+    import yaml
+
+    try:
+        with open(path, "rb") as stream:
+            found = yaml.load(stream.read(_LARGEST), getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - a SafeLoader
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}", remedy="name a file that you can read") from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark is not None else path
+        raise ConfigError(f"{where}: {getattr(error, 'problem', None) or error}", remedy="correct that line") from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path} is not a mapping", remedy="it begins with  model_list:")
+    return found
+
+
+def _included(settings: dict[str, Any], path: str) -> list[tuple[str, str]]:
+    """Takes `include:` out: each entry with the file that it stands in."""
+    entries = settings.pop("include", [])
+    if not isinstance(entries, list) or not all(isinstance(each, str) for each in entries):
+        raise ConfigError(f"{path}: include is not a list of files", remedy="write  include: [models.yaml]")
+    return [(each, path) for each in entries]
+
+
+def _place(entry: str, declared_in: str, first: str) -> str:
+    """Beside the file that names it, else beside the first one."""
+    near, far = (os.path.abspath(os.path.join(os.path.dirname(each), entry)) for each in (declared_in, first))
+    return far if not os.path.exists(near) and os.path.exists(far) else near
