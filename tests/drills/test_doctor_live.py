@@ -63,7 +63,7 @@ FAULTS = {
     "deaf": "engine.not-freed",
     "refuse": "engine.error",
     "page": "gateway.not-http",
-    "redirect": "gateway.not-http",
+    "redirect": "gateway.redirect",
 }
 
 

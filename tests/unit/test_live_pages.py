@@ -61,7 +61,7 @@ def server(answer: Callable[[str, int], Answer]) -> Iterator[Peer]:
             """Nothing."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        threading.Thread(target=listening.serve_forever, args=(0.02,), daemon=True).start()
         endpoint = Endpoint("engine", "main", f"http://127.0.0.1:{listening.server_port}", "m")
         yield Peer(endpoint, time.monotonic() + 30)
         listening.shutdown()
@@ -78,7 +78,9 @@ def server(answer: Callable[[str, int], Answer]) -> Iterator[Peer]:
         (502, "error code: 502", {"server": "cloudflare"}, "cloudflare"),
         (500, "Internal Server Error", {"server": "uvicorn"}, ""),
         (500, '{"error": {"message": "nginx is not to blame"}}', {"server": "nginx"}, ""),
-        (404, NGINX.format("404 Not Found"), {}, ""),
+        (404, NGINX.format("404 Not Found"), {}, "nginx"),
+        (404, "<html><body><pre>Cannot POST /v1/messages</pre></body></html>", {}, ""),
+        (400, "<h1>ERROR</h1><p>Invalid URL</p>", {"server": "squid/5.7"}, "squid"),
     ],
 )
 def test_who_refused_is_told_by_the_page(status: int, raw: str, headers: dict[str, str], made_by: str) -> None:

@@ -13,10 +13,12 @@ from stackctl.checks.check import Check, Hop
 from stackctl.checks.live import (
     answering,
     asking,
+    between,
     caching,
     client,
     lengths,
     network,
+    repeats,
     retries,
     sizes,
     streams,
@@ -152,6 +154,10 @@ def _front(facts: Facts, peer: Peer, place: str, *, first: bool) -> Iterator[Che
             f"size@{place}", hop, _first_line(sizes.large), _bound(sizes.large, peer, None, alone=False),
             needs=(f"answers@{place}",), live=True, seconds=_SECONDS,
         )  # fmt: skip
+        yield Check(
+            f"repeats@{place}", hop, _first_line(repeats.stored), _bound(repeats.stored, peer, None, alone=False),
+            needs=(f"answers@{place}", "configuration.hand-cache"), live=True, seconds=_SECONDS,
+        )  # fmt: skip
     asked = tiers.asked(facts, peer.endpoint.url)
     if asked and first:
         yield Check(
@@ -183,7 +189,7 @@ def _bound(probe: Probe, peer: Peer, engine: Peer | None, *, alone: bool) -> Cal
 def _said(facts: Facts, peer: Peer, found: Iterable[Finding]) -> list[Finding]:
     """Clean, and said once: what two questions run into is one fault."""
     kept = []
-    for each in _clean(facts, found):
+    for each in _clean(facts, (between.retold(peer, each) for each in found)):
         if each.status in {Status.FAIL, Status.WARN} and not peer.first(each.id):
             kept.append(Finding(each.id, Status.SKIPPED, "the same was found by another question", hop=each.hop))
         else:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from stackctl.checks.answers import finding
-from stackctl.checks.live import metrics, pages
+from stackctl.checks.live import between, metrics, pages
 from stackctl.checks.live.reply import End, Reply
 from stackctl.model import Status
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from stackctl.checks.live.peer import Peer
     from stackctl.model import Finding
 
+_NO_PATH = 404
 PATIENCE = 10.0  # seconds for one token; a CPU engine that others use takes some
 _COOLDOWN = re.compile(r"No deployments available|cooldown_list", re.IGNORECASE)
 _UNREACHABLE = re.compile(
@@ -26,6 +27,9 @@ _UNREACHABLE = re.compile(
 _TIMEOUT = re.compile(r"time(?:d )?out", re.IGNORECASE)
 _NO_MODEL = re.compile(r"model .{0,200}(?:does not exist|not found|not supported)|Invalid model name", re.IGNORECASE)
 _HUNG_UP = re.compile("closed without an answer|reset by peer")
+_CLOSED = re.compile("closed without an answer|reset by peer|closed the connection")
+_KEYLESS = re.compile(r"No api key passed in", re.IGNORECASE)  # LiteLLM, of a request that came without one
+_GUARDRAIL = re.compile(r"guardrail", re.IGNORECASE)
 _PLAIN = re.compile(
     r"wrong.version.number|record.layer.failure|packet.length.too.long", re.IGNORECASE
 )  # OpenSSL's words
@@ -45,13 +49,16 @@ def health(peer: Peer) -> Iterator[Finding]:
     raw = answer.body.decode(errors="replace")
     page = pages.proxy(answer.status, raw, {}) if answer.status >= 500 else ""
     if page:
-        said = pages.title(raw)
+        said = pages.title(raw) or f"status {answer.status}"
+        if between.now_and_then(peer, path):
+            yield between.some(peer, page, said, (f"GET {path}: status {answer.status}: {said}",))
+            return
         yield proxied(peer, page, answer.status, (f"GET {path}: status {answer.status}: {said}",), said)
     elif answer.timed_out:
         yield finding(f"{peer.where}.hangs", Status.FAIL, (f"GET {path}: {answer.error}",), **words(peer))
     elif not answer.status:
         name = "not-http" if "not an HTTP" in answer.error else "refused"
-        name = "plain" if _PLAIN.search(answer.error) else name
+        name = "plain" if _PLAIN.search(answer.error) else "hung-up" if _CLOSED.search(answer.error) else name
         yield finding(
             f"{peer.where}.{name}", Status.FAIL, (f"GET {path}: {answer.error}",), why=answer.error, **words(peer)
         )
@@ -125,18 +132,14 @@ def refusal(peer: Peer, engine: Peer | None, reply: Reply) -> Iterator[Finding]:
     page = pages.proxy(reply.status, reply.raw, reply.headers)
     if page:
         yield proxied(peer, page, reply.status, shown, said["said"])
-    elif not reply.status:
-        name = "refused" if reply.end is End.FAULT else "not-http"
-        name = "cut" if _HUNG_UP.search(reply.said) else name  # it had taken the question
-        yield finding(f"{peer.where}.{name}", Status.FAIL, shown, why=reply.said, **words(peer))
-    elif reply.end is End.CUT:
-        yield finding(f"{peer.where}.cut", Status.FAIL, shown, **words(peer))
-    elif 300 <= reply.status < 400 or (reply.status == 200 and reply.body is None and reply.raw):
-        yield finding(f"{peer.where}.not-http", Status.FAIL, shown, **words(peer))
+    elif not reply.status or reply.end is End.CUT or _not_http(reply):
+        yield _no_answer(peer, reply)
     elif cooling(reply):
         yield cooldown(peer, reply)
     elif gateway and engine is not None and gave_up(reply) and not _UNREACHABLE.search(reply.raw + reply.said):
         yield finding("gateway.timeout", Status.FAIL, shown, gap=f"{reply.elapsed:.1f}", **said)
+    elif reply.status == 401 and peer.endpoint.key and _KEYLESS.search(reply.raw):
+        yield finding(f"{peer.where}.key-lost", Status.FAIL, shown, **said)
     elif reply.status in {401, 403} and from_engine:
         yield finding("gateway.engine-key", Status.FAIL, shown, **said)
     elif reply.status in {401, 403} or "no_db_connection" in reply.raw or "No connected db" in reply.raw:
@@ -146,10 +149,13 @@ def refusal(peer: Peer, engine: Peer | None, reply: Reply) -> Iterator[Finding]:
         yield finding("gateway.wrong-address", Status.FAIL, shown, **said)
     elif _NO_MODEL.search(reply.raw):
         name = "gateway.wrong-model" if from_engine else f"{peer.where}.model-missing"
-        yield finding(name, Status.FAIL, shown, model=peer.endpoint.model, names=named(peer), **said)
+        unlike = None if peer.endpoint.managed else between.unlike(peer, reply)
+        yield unlike or finding(name, Status.FAIL, shown, model=peer.endpoint.model, names=named(peer), **said)
     elif reply.status in {404, 405}:
         if gateway and engine is not None and engine.chat_only:
             yield finding("engine.no-messages", Status.FAIL, shown, **words(engine))
+        elif peer.chat_only:  # it has neither
+            yield finding("engine.no-chat", Status.FAIL, shown, model=peer.endpoint.model, **words(peer))
         else:
             name = "gateway.wrong-path" if gateway else "engine.no-messages"
             yield finding(name, Status.FAIL, shown, **words(peer))
@@ -157,17 +163,51 @@ def refusal(peer: Peer, engine: Peer | None, reply: Reply) -> Iterator[Finding]:
         yield finding(f"{peer.where}.crowded", Status.FAIL, shown, **said)
     elif _NO_TEMPLATE.search(reply.raw):
         yield finding("engine.no-template", Status.FAIL, shown, **said)
+    elif gateway and 400 <= reply.status < 500 and _GUARDRAIL.search(reply.raw):
+        yield finding("gateway.guardrail", Status.FAIL, shown, **said)
     else:
         name = "error" if reply.status >= 500 or reply.status == 200 else "rejects"
         yield finding(f"{peer.where}.{name}", Status.FAIL, shown, **said)
 
 
+def _not_http(reply: Reply) -> bool:
+    """A redirect, or a page where there should be an answer."""
+    return 300 <= reply.status < 400 or (reply.status == 200 and reply.body is None and bool(reply.raw))
+
+
+def _no_answer(peer: Peer, reply: Reply) -> Finding:
+    """The finding for what is no answer of a model server's, not even a refusal."""
+    said: dict[str, Any] = {"why": reply.said, **words(peer)}
+    location = reply.headers.get("location", "") if 300 <= reply.status < 400 else ""
+    name = "not-http"
+    if not reply.status and _HUNG_UP.search(reply.said):
+        name = "cut"  # it had taken the question
+    elif not reply.status and reply.end is End.FAULT:
+        name = "refused"
+    elif reply.status and reply.end is End.CUT:
+        name = "cut"
+    elif location:
+        name = "redirect"
+        said |= _leads(location)
+    return finding(f"{peer.where}.{name}", Status.FAIL, (reply.shown(),), **said)
+
+
 def proxied(peer: Peer, page: str, status: int, shown: tuple[str, ...], said: str) -> Finding:
     """The finding for a refusal by what stands in front of a server."""
+    if pages.leads_out(page):
+        return finding(f"{peer.where}.leads-out", Status.FAIL, shown, proxy=page, **words(peer))
+    if status == _NO_PATH:
+        return finding(f"{peer.where}.proxy-path", Status.FAIL, shown, proxy=page, **words(peer))
     why = pages.MEANING[status]
     return finding(
         f"{peer.where}.proxy", Status.FAIL, shown, proxy=page, why=why, said=said or f"status {status}", **words(peer)
     )
+
+
+def _leads(location: str) -> dict[str, str]:
+    """Where a redirect leads, without what may be a secret; and the address that a client needs to begin there."""
+    bare = location.partition("?")[0]
+    return {"location": bare, "base": bare.removesuffix("/").removesuffix("/messages").removesuffix("/v1") or "/"}
 
 
 def gave_up(reply: Reply) -> bool:

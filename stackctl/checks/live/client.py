@@ -21,6 +21,7 @@ _BETAS = (
     "claude-code-20250219", "interleaved-thinking-2025-05-14", "context-management-2025-06-27",
     "prompt-caching-scope-2026-01-05", "effort-2025-11-24",
 )  # fmt: skip
+_QUERY = "?beta=true&by=stackctl"
 _CACHE = {"type": "ephemeral"}
 _FIELDS: dict[str, Any] = {
     "thinking": {"type": "adaptive"},
@@ -39,6 +40,11 @@ def request(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
     if answering.cooling(reply):
         yield answering.cooldown(peer, reply)
         return
+    plain = _ask(peer, _FIELDS, query="") if reply.refused else reply
+    if plain.whole or plain.end is End.LEFT:
+        said = (f"POST /v1/messages?beta=true: {reply.shown()}", "POST /v1/messages: answered")
+        yield finding(f"{peer.where}.query-refused", Status.FAIL, said, **answering.words(peer))
+        return
     shown = (f"POST /v1/messages?beta=true as Claude Code sends it: {reply.shown()}",)
     words = {**answering.words(peer), "said": reply.said or f"status {reply.status}"}
     culprit = next((name for name, value in _FIELDS.items() if _ask(peer, {name: value}, betas=False).refused), None)
@@ -50,7 +56,7 @@ def request(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
         yield finding("client.field-refused", Status.FAIL, shown, field=culprit, **words)
 
 
-def _ask(peer: Peer, fields: dict[str, Any], *, betas: bool = True) -> Reply:
+def _ask(peer: Peer, fields: dict[str, Any], *, betas: bool = True, query: str = _QUERY) -> Reply:
     system = [
         {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1.330.abc; cc_entrypoint=cli;"},
         {"type": "text", "text": "You are a coding agent.", "cache_control": _CACHE},
@@ -65,7 +71,7 @@ def _ask(peer: Peer, fields: dict[str, Any], *, betas: bool = True) -> Reply:
         max_tokens=min(4096, window // 4),
         system=system,
         headers=headers,
-        query="?beta=true&by=stackctl",
+        query=query,
         enough=lambda _: True,
         **more,
         **fields,

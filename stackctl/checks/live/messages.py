@@ -55,6 +55,7 @@ class Stream:
         if self._started:
             self.reply.problems.append("message_start came twice")
         self._started = True
+        self.reply.id = str(data["message"].get("id") or "")
         _usage(self.reply, data["message"].get("usage"))
 
     def _on_content_block_start(self, data: Any) -> bool:
@@ -104,6 +105,7 @@ def whole(reply: Reply, data: Any) -> None:
     reply.foreign = str(data.get("object") or "").startswith("chat.completion")
     reply.blocks = [block_of(each) for each in data["content"] or []]
     reply.stop_reason = str(data.get("stop_reason") or "")
+    reply.id = str(data.get("id") or "")
     _usage(reply, data.get("usage"))
 
 

@@ -20,11 +20,19 @@ _LINE = re.compile(
     r"|error code: 5\d\d)\b",
     re.IGNORECASE,
 )
-_NAMES = ("nginx", "openresty", "cloudflare", "Apache", "HAProxy", "Caddy", "Traefik", "Envoy", "istio", "awselb")
+_NAMES = (
+    "nginx", "openresty", "cloudflare", "Apache", "HAProxy", "Caddy", "Traefik", "Envoy", "istio", "awselb", "squid",
+    "tinyproxy", "privoxy",
+)  # fmt: skip
+_LEADS_OUT = {"squid", "tinyproxy", "privoxy"}  # forward proxies: a request for themselves is an error of the asker
+_BY_NAME = {400, 404, 405}  # many a small server of models makes a page of its own of these
 # What each of its own statuses means, for people.
 MEANING: dict[int, str] = {
+    400: "it does not understand the request",
     401: "it wants to be signed in to",
     403: "it does not let this address in",
+    404: "it has nothing under that path",
+    405: "it does not take such a request there",
     407: "it wants to be signed in to",
     408: "the request took too long to send",
     411: "it wants to know a request's length first",
@@ -58,6 +66,13 @@ def proxy(status: int, raw: str, headers: Mapping[str, str]) -> str:
         return ""
     server = headers.get("server", "")
     named = next((each for each in _NAMES if each.lower() in f"{raw} {server}".lower()), "")
+    if not named and status in _BY_NAME:
+        return ""
     if is_page(raw) or _LINE.match(raw) or (named and not raw.strip()):
         return named or "a proxy"
     return ""
+
+
+def leads_out(proxy: str) -> bool:
+    """Whether it is a forward proxy, which brings its users to other servers and has nothing itself."""
+    return proxy in _LEADS_OUT

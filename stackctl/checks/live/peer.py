@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from stackctl import probe
-from stackctl.checks.live import body, chat, events, messages
+from stackctl.checks.live import between, body, chat, events, messages
 from stackctl.checks.live.quiet import Quiet
 from stackctl.checks.live.reply import End, Reply
 from stackctl.model import Probe
@@ -79,11 +79,15 @@ class Peer:
 
     def get(self, path: str, most: float = 4.0, key: str | None = None) -> probe.Result:
         """A GET with the endpoint's own key, or with `key`."""
-        return probe.request(Probe(self.endpoint.url + path, headers=self._headers(key), timeout=self.left(most)))
+        return self._noted(
+            probe.request(Probe(self.endpoint.url + path, headers=self._headers(key), timeout=self.left(most)))
+        )
 
     def post(self, path: str, content: Any, most: float = 4.0) -> probe.Result:
         """A POST whose whole answer is wanted."""
-        return probe.request(Probe(self.endpoint.url + path, "POST", self._headers(None), content, self.left(most)))
+        return self._noted(
+            probe.request(Probe(self.endpoint.url + path, "POST", self._headers(None), content, self.left(most)))
+        )
 
     def ask(
         self,
@@ -117,7 +121,13 @@ class Peer:
             )
             return exchange(target, speaks.Stream, speaks.whole, enough)
 
-        return self.lock.in_turn(once, _crowded) if patient else once()
+        reply = self.lock.in_turn(once, _crowded) if patient else once()
+        between.note(self, reply.status, reply.raw, dict(reply.headers), whole=reply.whole)
+        return reply
+
+    def _noted(self, answer: probe.Result) -> probe.Result:
+        between.note(self, answer.status, answer.body[:4000].decode(errors="replace"))
+        return answer
 
     def _headers(self, key: str | None) -> dict[str, str]:
         found = {"User-Agent": AGENT, "anthropic-version": "2023-06-01"}

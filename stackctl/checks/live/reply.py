@@ -57,6 +57,7 @@ class Reply:
     arrivals: int = 0
     elapsed: float = 0.0
     body: Any = None
+    id: str = ""  # the message's own
     raw: str = ""
 
     @property

@@ -69,6 +69,9 @@ def side_by_side(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
             replies, spans = _burst(peer)
     bad = [each for each in replies if not each.whole and each.end is not End.TIMEOUT]
     words = answering.words(peer)
+    alone = peer.learnt.get("stream")
+    if bad and alone is not None and alone.end is End.CUT and all(each.end is End.CUT for each in bad):
+        return  # one alone breaks off as well
     if bad:
         if answering.cooling(bad[0]):
             yield answering.cooldown(peer, bad[0])

@@ -1,0 +1,67 @@
+"""What stands between us and a server, when it shows in some answers only: said once, and not of each question anew.
+
+A reverse proxy that limits requests or has lost one of its servers answers now and then in their place; servers behind one
+address that are not alike know a model in one answer and not in the next.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stackctl.checks.answers import finding
+from stackctl.checks.live import pages
+from stackctl.model import Status
+
+if TYPE_CHECKING:
+    from stackctl.checks.live.peer import Peer
+    from stackctl.checks.live.reply import Reply
+    from stackctl.model import Finding
+
+_AGAIN = 2  # times that a question is put once more
+_OWN_CHECK = {404, 413}  # a path that is not let through, and a size: they are found by what is asked
+_ANSWERED, _PAGE = "answered", "page"
+
+
+def note(peer: Peer, status: int, raw: str, headers: dict[str, str] | None = None, *, whole: bool = False) -> None:
+    """Take down that the server has answered a question by itself (`whole`), or that a proxy has in its place."""
+    page = pages.proxy(status, raw, headers or {})
+    if whole:
+        peer.learnt[_ANSWERED] = True
+    elif page and status not in _OWN_CHECK:
+        peer.learnt[_PAGE] = (page, status, pages.title(raw) if pages.is_page(raw) else raw[:100])
+
+
+def retold(peer: Peer, found: Finding) -> Finding:
+    """The finding, or in its place what stands in front of a server that answers other questions well."""
+    page = peer.learnt.get(_PAGE)
+    if found.status not in {Status.FAIL, Status.WARN} or not page or not peer.learnt.get(_ANSWERED):
+        return found
+    if ".proxy" in found.id or ".query-" in found.id or not any(f"status {page[1]}" in each for each in found.evidence):
+        return found
+    return some(peer, page[0], f"status {page[1]}: {page[2]}", found.evidence)
+
+
+def some(peer: Peer, page: str, said: str, shown: tuple[str, ...]) -> Finding:
+    """The finding for a proxy that answers some of the questions itself."""
+    return finding(f"{peer.where}.proxy-some", Status.FAIL, shown, proxy=page, said=said, **_words(peer))
+
+
+def unlike(peer: Peer, refused: Reply) -> Finding | None:
+    """The finding for servers that differ: the same question, put again, finds one that knows the model."""
+    for _ in range(_AGAIN):
+        reply = peer.ask("Say hi.", max_tokens=1)
+        if reply.whole:
+            shown = (refused.shown(), f"the same question again: {reply.shown()}")
+            return finding(
+                f"{peer.where}.servers-differ", Status.FAIL, shown, model=peer.endpoint.model, **_words(peer)
+            )
+    return None
+
+
+def now_and_then(peer: Peer, path: str) -> bool:
+    """Whether a path that gave a proxy's page is answered well when it is asked again."""
+    return any(peer.get(path).status == 200 for _ in range(_AGAIN))
+
+
+def _words(peer: Peer) -> dict[str, Any]:
+    return {"url": peer.endpoint.url, "end": peer.name, "name": peer.endpoint.name}
