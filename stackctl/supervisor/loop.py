@@ -1,7 +1,7 @@
 """One loop that starts services, proves them ready, heals them and takes them down.
 
 It knows nothing of language models. What a service's state becomes is decided by the pure table in
-`transitions.py`; here is what touches the world: guards, probes in threads, signals, clocks and the state file.
+`transitions`; here is what touches the world: guards, probes in threads, signals, clocks and the state file.
 Imports are kept light: this is what lives on, for weeks, beside the model.
 """
 

@@ -1,198 +1,36 @@
-"""The life of one service as a pure table: (service, event, now) -> (service, what to do).
-
-Nothing here reads a clock, starts a thread or knows what a language model is: times come in as seconds of one
-monotonic clock, chance as a number. What to do is carried out by `supervisor/loop.py`, which reports back by events.
-
-    pending -> starting -> ready <-> unready
-                  |          |         |
-                  +----------+---------+--> restarting -> starting ...   (once the stack has been ready)
-                  +--> failed                                            (a start that fails; a crash loop)
-    any -> stopping -> stopped
-"""
+"""The table itself: what an event makes of a service in each state."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from enum import Enum, auto
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from stackctl.model import State
+from stackctl.transitions.events import (
+    Answer,
+    Answered,
+    Do,
+    Ended,
+    Event,
+    Gone,
+    Restart,
+    Resumed,
+    Sampled,
+    Settled,
+    SpawnFailed,
+    Stop,
+    Tick,
+    Worked,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stackctl.transitions.service import Service
+
 
 REQUESTED = "somebody asked for it"  # why a service restarts that did not die
-
-
-@dataclass(frozen=True, slots=True)
-class RestartPolicy:
-    """How patient the supervisor is; all times in seconds.
-
-    A crash loop ends at `max_starts` starts within `window`, or that many in a row that never became ready: systemd
-    gives up after 5 in 10 s, which a model that loads for a minute never reaches. Slow health alone never restarts
-    a busy engine (30 to 40 s of it were seen under load): `busy_after` counts then, not `hang_after`.
-
-    Work is looked at every `work_every`; `work_after` requests in a row without an answer in `work_timeout` and without
-    any progress are a hang: found 12 to 25 s after it began, and `busy_after` where CPU time is used. While nobody is
-    connected nothing can hang, and it is asked for a token only every `idle_every`.
-    """
-
-    max_starts: int = 5
-    window: float = 600.0
-    backoff: float = 1.0
-    backoff_max: float = 30.0
-    jitter: float = 0.2
-    probe_start: float = 0.2
-    probe_ready: float = 2.0
-    probe_timeout: float = 3.0
-    unready_after: int = 2
-    broken_after: float = 3.0
-    hang_after: float = 12.0
-    busy_after: float = 300.0
-    stranger_after: float = 2.0
-    work_every: float = 6.0
-    work_timeout: float = 6.0
-    work_after: int = 2
-    idle_every: float = 60.0
-
-
-class Do(Enum):
-    """What the supervisor is asked to do."""
-
-    START = auto()
-    PROBE = auto()
-    WORK = auto()
-    TERMINATE = auto()
-    KILL = auto()
-
-
-class Answer(Enum):
-    """How a readiness probe ended."""
-
-    OK = auto()
-    REFUSED = auto()  # nobody listens
-    SILENT = auto()  # no answer in time
-    BROKEN = auto()  # an answer, but not 200: it says itself that it is not well
-    STRANGER = auto()  # an answer from a process that is not ours
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """Time has passed."""
-
-
-@dataclass(frozen=True, slots=True)
-class SpawnFailed:
-    """It could not be started at all."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """The leader has ended; the rest of its tree is being taken down."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Gone:
-    """The last process of the tree has ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """A probe has ended."""
-
-    answer: Answer
-    why: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Worked:
-    """A look at the work has ended: its counters moved or a request came through; or neither did."""
-
-    hung: bool
-    why: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Sampled:
-    """The tree was looked at: it made progress, it works, one of its processes is stopped (SIGSTOP)."""
-
-    grew: bool
-    busy: bool
-    stopped: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """The whole stack has been ready: from now on this service is restarted instead of failing the start."""
-
-
-@dataclass(frozen=True, slots=True)
-class Resumed:
-    """The machine slept, or we were stopped: what was measured before means nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Restart:
-    """Somebody asked for a restart: gently, now, and no reason to suspect a crash loop."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Gently when `immediate` is false."""
-
-    immediate: bool = False
-
-
-Event: TypeAlias = Tick | SpawnFailed | Ended | Gone | Answered | Worked | Sampled | Settled | Resumed | Restart | Stop
 Outcome: TypeAlias = "tuple[Service, tuple[Do, ...]]"
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """One service at one moment. Times are monotonic seconds.
-
-    `deep` says that its work can be looked at, beside its readiness.
-    `alive` says that its tree is not known to be empty; `settled` that the stack has once been ready with it.
-    `requested` is how many restarts somebody asked for.
-    """
-
-    policy: RestartPolicy
-    start_timeout: float
-    start_cap: float = 7200.0
-    deep: bool = False
-    state: State = State.PENDING
-    why: str = ""
-    alive: bool = False
-    settled: bool = False
-    starts: tuple[float, ...] = ()
-    requested: int = 0
-    attempts: int = 0
-    began_at: float = 0.0
-    progress_at: float = 0.0
-    ok_at: float = 0.0
-    busy_at: float = float("-inf")
-    stopped_at: float | None = None
-    stranger_at: float | None = None
-    failures: int = 0
-    last: Answer = Answer.OK
-    probing: bool = False
-    probe_at: float = 0.0
-    retry_at: float = 0.0
-    forgiven_at: float = float("-inf")
-    working: bool = False
-    work_at: float = 0.0
-    worked_at: float = 0.0
-    work_failures: int = 0
-
-    @property
-    def restarts(self) -> int:
-        """How many times it was started again."""
-        return max(0, len(self.starts) - 1)
 
 
 def step(service: Service, event: Event, now: float, chance: float = 0.5) -> Outcome:
