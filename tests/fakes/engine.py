@@ -55,6 +55,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _BLOCK = 16  # tokens of a block of vLLM's prefix cache
+_WORK = (
+    0.3  # seconds that a request keeps its place: no real engine answers at once, and on a busy machine none would meet
+)
 _DEATH_NOTICE = 3.0  # seconds between a dead EngineCore and the leader's exit
 _PATIENCE = 2.0  # seconds that a leader told to stop waits for EngineCore
 
@@ -210,6 +213,7 @@ class Engine:
         self._lock = threading.Lock()
         self.turn = threading.Lock()
         self._prompts: list[list[str]] = []
+        self._inside = 0  # requests
         self.counters = dict.fromkeys(("prompt", "generated", "queries", "hits", "success", "running"), 0)
         self.requests: dict[
             tuple[str, str, str], int
@@ -227,6 +231,17 @@ class Engine:
         with self._lock:
             for name, value in more.items():
                 self.counters[name] += value
+
+    def enter(self) -> int:
+        """A request has come: how many others are being answered."""
+        with self._lock:
+            self._inside += 1
+            return self._inside - 1
+
+    def leave(self) -> None:
+        """It has been answered."""
+        with self._lock:
+            self._inside -= 1
 
     def cached(self, prompt: list[str]) -> int:
         """How many tokens of `prompt` are in the prefix cache; from now on all of it is, in whole blocks."""
@@ -520,10 +535,10 @@ class Handler(BaseHTTPRequestHandler):
             )
         return min(asked or window, window - used)
 
-    def _ill(self, request: Request) -> None:
+    def _ill(self, request: Request, others: int) -> None:
         """What keeps the engine from answering: raises how it is refused; does not return while the engine is mute."""
         engine, faults = self.engine, self.engine.flags.faults
-        refused = ill.refusal(request, faults, engine.counters["running"])
+        refused = ill.refusal(request, faults, others)
         if refused is None and engine.dead:
             words = "EngineCore encountered an issue. See stack trace (above) for the root cause."
             refused = (500, "InternalServerError", words)
@@ -537,10 +552,18 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(0.1)
 
     def _generate(self, path: str, body: Json) -> None:
+        others = self.engine.enter()
+        try:
+            self._answer(path, body, others)
+        finally:
+            self.engine.leave()
+
+    def _answer(self, path: str, body: Json, others: int) -> None:
+        """Answer a request that came while `others` were being answered."""
         engine, flags = self.engine, self.engine.flags
         request = self._check_model(path, body)
         limit = self._limit(request)
-        self._ill(request)
+        self._ill(request, others)
         turn = engine.turn_for(request)
         blocks, output, cut = wire.shorten(
             ill.reply(
@@ -552,6 +575,8 @@ class Handler(BaseHTTPRequestHandler):
             limit,
         )
         time.sleep(float(flags.faults.get("slow", 0)))
+        if "too-many" in flags.faults:
+            time.sleep(_WORK)
         for block in blocks:
             if "status" in block:
                 kind = block.get("type", "InternalServerError")

@@ -113,7 +113,7 @@ def _call(block: Json, how: str) -> list[Json]:
     return [{"text": markup(how, name, given)}]
 
 
-def refusal(request: Request, faults: Mapping[str, str], running: int) -> Refusal | None:
+def refusal(request: Request, faults: Mapping[str, str], others: int) -> Refusal | None:
     """How the request is refused, in the words of the engines that do; None when it is not."""
     messages = request.messages
     if "bare" in faults:
@@ -132,7 +132,7 @@ def refusal(request: Request, faults: Mapping[str, str], running: int) -> Refusa
         return 400, "invalid_request_error", f"{extra[0]}: Extra inputs are not permitted"
     if "vision" not in faults and competent.has_image(request):
         return 400, "BadRequestError", f"{request.body.get('model')} is not a multimodal model"
-    if "too-many" in faults and running > 0:
+    if "too-many" in faults and others > 0:
         return 429, "rate_limit_error", "Too many requests"
     return None
 
