@@ -71,7 +71,7 @@ def in_settings(variables: Mapping[str, str], environ: Mapping[str, str], cwd: s
         content = _read(path)
         for name, value in _object(content, "env").items():
             wanted = variables.get(name, "" if name in claude_names.REMOVED else None)
-            if wanted is not None and str(value) != wanted and not _harmless(name, str(value)):
+            if wanted is not None and str(value) != wanted and not _harmless(name, str(value), wanted):
                 what = f"sets {name}{shown(name, str(value))}"
                 if name == "ANTHROPIC_MODEL" and claude_names.is_real(str(value)):
                     what += " (a real Claude id, which hides the true window)"
@@ -88,10 +88,12 @@ def in_settings(variables: Mapping[str, str], environ: Mapping[str, str], cwd: s
     return found
 
 
-def _harmless(name: str, value: str) -> bool:
-    """A NO_PROXY that lets loopback through already, a switch that is off."""
+def _harmless(name: str, value: str, wanted: str = "") -> bool:
+    """A NO_PROXY that lets loopback through already, a switch that is off, a limit that fits as well."""
     if name in proxy.NAMES:
         return not proxy.in_the_way({"NO_PROXY": value, "HTTP_PROXY": "x"})
+    if name in claude_names.LIMITS:
+        return not claude_names.unfit(name, value, wanted)
     return name in claude_names.SWITCHES and value.lower() in {"", "0", "false", "no", "off"}
 
 

@@ -33,12 +33,40 @@ _REAL = (
 )
 _SHORT = ("opus", "sonnet", "haiku", "fable", "opusplan", "best")
 TIERS = {"OPUS": ("opus",), "SONNET": ("sonnet",), "HAIKU": ("haiku", "background"), "FABLE": ("fable",)}  # -> routes
+WINDOW, OUTPUT, TIMEOUT = LIMITS = (
+    "CLAUDE_CODE_MAX_CONTEXT_TOKENS",
+    "CLAUDE_CODE_MAX_OUTPUT_TOKENS",
+    "API_TIMEOUT_MS",
+)  # in tokens, tokens, milliseconds
 DENIED = ("WebSearch",)  # a tool that runs on Anthropic's servers: vLLM answers 400, LiteLLM drops it in silence
 
 
 def is_real(model: str) -> bool:
     """Whether Claude Code takes this for a model of Anthropic's: then it believes that it knows the window."""
     return model.lower().removeprefix("anthropic/").startswith(_REAL) or model.lower() in _SHORT
+
+
+def unfit(name: str, value: str, wanted: str) -> str:
+    """What is wrong with one of LIMITS, in words; empty where it is `wanted`, or does no harm.
+
+    Claude Code takes the digits that a value begins with: `32k` is 32 (2.1.330, tried).
+    """
+    if value == wanted or not wanted.isdigit():
+        return ""
+    digits = value[: len(value) - len(value.lstrip("0123456789"))]
+    if digits != value:
+        return f"{name}={value} is no whole number: Claude Code takes it as {int(digits)}" if digits else ""
+    number, right = int(value or "0"), int(wanted)
+    if name == TIMEOUT and 0 < number < right:
+        return f"{name}={value}: Claude Code gives a request up after {number / 1000:g} s (these are milliseconds)"
+    if name == WINDOW and number > right:
+        return f"{name}={value}: Claude Code believes in a window of {number:,} tokens, and there are {right:,}"
+    if name == OUTPUT and number > right:
+        return f"{name}={value}: Claude Code may ask for {number:,} tokens at once, and {right:,} are allowed"
+    if name != TIMEOUT and number and number < right // 2:
+        what = "compacts long before it must" if name == WINDOW else "cuts long answers off"
+        return f"{name}={value}: Claude Code {what}, {right:,} tokens are there"
+    return ""
 
 
 def settings(variables: Mapping[str, str], emptied: Sequence[str] = ()) -> dict[str, Any]:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 NAMES = ("NO_PROXY", "no_proxy")
-_PROXIES = ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
+PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
 
 def _entries(value: str) -> list[str]:
@@ -30,9 +30,37 @@ def trimmed(now: str, before: str) -> str:
     return ",".join(entry for entry in _entries(now) if entry in own or entry not in LOOPBACK)
 
 
-def in_the_way(environ: Mapping[str, str]) -> str:
-    """The name of a variable that sends our requests to a proxy; empty when none does."""
-    reached = set(_entries(environ.get("NO_PROXY", ""))) | set(_entries(environ.get("no_proxy", "")))
-    if "*" in reached or "127.0.0.1" in reached:
+def in_the_way(environ: Mapping[str, str], host: str = "127.0.0.1", port: int | None = None) -> str:
+    """The name of a variable that sends the requests to `host` (and `port`) to a proxy; empty when none does.
+
+    As Claude Code 2.1.330 does it (tried): each of the proxy variables counts for http:// too, `no_proxy` goes before
+    `NO_PROXY`, spaces separate as well, an entry may have a port or be a network (127.0.0.0/8), and `127.*` is none.
+    """
+    without = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
+    if any(_excepts(entry, host.lower(), port) for each in _entries(without) for entry in each.split()):
         return ""
-    return next((name for name in _PROXIES if environ.get(name)), "")
+    return next((name for name in PROXIES if environ.get(name)), "")
+
+
+def _excepts(entry: str, host: str, port: int | None) -> bool:
+    """Whether an entry of NO_PROXY names this host."""
+    named, colon, given = entry.lower().rpartition(":")
+    if colon and given.isdigit() and ":" not in named.strip("[]"):
+        if port is not None and int(given) != port:
+            return False
+        entry = named
+    entry = entry.lower().strip("[]")
+    if entry in {"*", host}:
+        return True
+    if "/" in entry:
+        return _in_network(host, entry)
+    return bool(entry) and not host[-1:].isdigit() and host.endswith("." + entry.lstrip("."))
+
+
+def _in_network(host: str, network: str) -> bool:
+    import ipaddress
+
+    try:
+        return ipaddress.ip_address(host) in ipaddress.ip_network(network, strict=False)
+    except ValueError:
+        return False

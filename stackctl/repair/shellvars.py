@@ -69,6 +69,8 @@ def clean(here: Here, name: str) -> Change | None:
     made = value.strip()
     if len(made) > 1 and made[0] == made[-1] and made[0] in _QUOTES:
         made = made[1:-1].strip()
+    if name in proxy.PROXIES and made and "://" not in made:
+        made = f"http://{made}"
     if name in {claude.TOKEN, "ANTHROPIC_API_KEY"} and made.lower().startswith("bearer "):
         made = made[len("bearer ") :].strip()
     return _change(here, {name: made}) if made else None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stackctl import clients
-from stackctl.clients import claude, claude_conflicts, claude_start, conflicts, opencode, proxy
+from stackctl.clients import claude, claude_conflicts, claude_names, claude_start, conflicts, opencode, proxy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,10 +102,48 @@ def test_the_shells_own_variables(user: Path) -> None:
     assert claude_conflicts.in_environment({"CLAUDE_CODE_USE_VERTEX": "0", "ANTHROPIC_API_KEY": ""}) == []
 
 
-@pytest.mark.parametrize("value", ["127.0.0.1", "*", "corp, 127.0.0.1"])
+@pytest.mark.parametrize(
+    "value",
+    ["127.0.0.1", "*", "corp, 127.0.0.1", "localhost 127.0.0.1", "127.0.0.0/8", "10.0.0.0/8,127.0.0.0/16", "127.0.0.1:4000"],
+)  # fmt: skip
 def test_a_proxy_that_is_told_of_loopback_is_no_conflict(value: str) -> None:
-    assert proxy.in_the_way({"HTTP_PROXY": "http://p", "no_proxy": value}) == ""
-    assert proxy.in_the_way({"HTTP_PROXY": "http://p", "no_proxy": "corp"}) == "HTTP_PROXY"
+    assert proxy.in_the_way({"HTTP_PROXY": "http://p", "no_proxy": value}, port=4000) == ""
+
+
+@pytest.mark.parametrize(
+    "value", ["", "corp", "localhost", "127.*", ".0.0.1", "127.0.0.1:1", "10.0.0.0/8", "::1", "[::1]:4000"]
+)
+def test_an_exception_that_claude_code_does_not_take_for_loopback_is_none(value: str) -> None:
+    """Tried with 2.1.330, as is each of the proxies' variables."""
+    for name in ("HTTP_PROXY", "https_proxy", "ALL_PROXY"):
+        assert proxy.in_the_way({name: "http://p", "NO_PROXY": value}, port=4000) == name
+    assert proxy.in_the_way({"HTTP_PROXY": "http://p", "NO_PROXY": value, "no_proxy": "127.0.0.1"}) == ""
+    assert proxy.in_the_way({"HTTP_PROXY": "http://p", "NO_PROXY": "127.0.0.1", "no_proxy": value or "x"}, port=4000)
+
+
+def test_an_exception_is_for_the_name_that_is_asked_for() -> None:
+    one = {"HTTP_PROXY": "http://p", "NO_PROXY": "localhost,.lan"}
+    assert [proxy.in_the_way(one, host) for host in ("localhost", "box.lan", "127.0.0.1")] == ["", "", "HTTP_PROXY"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted", "harm"),
+    [
+        ("API_TIMEOUT_MS", "600", "600000", "gives a request up after 0.6 s"),
+        ("API_TIMEOUT_MS", "10m", "600000", "takes it as 10"),
+        ("API_TIMEOUT_MS", "3000000", "600000", ""),
+        ("API_TIMEOUT_MS", "", "600000", ""),
+        ("CLAUDE_CODE_MAX_OUTPUT_TOKENS", "32k", "8192", "takes it as 32"),
+        ("CLAUDE_CODE_MAX_OUTPUT_TOKENS", "64000", "8192", "8,192 are allowed"),
+        ("CLAUDE_CODE_MAX_OUTPUT_TOKENS", "4096", "8192", ""),
+        ("CLAUDE_CODE_MAX_OUTPUT_TOKENS", "512", "8192", "cuts long answers off"),
+        ("CLAUDE_CODE_MAX_CONTEXT_TOKENS", "200000", "32768", "a window of 200,000 tokens"),
+        ("CLAUDE_CODE_MAX_CONTEXT_TOKENS", "30000", "32768", ""),
+    ],
+)
+def test_a_limit_is_named_for_the_harm_that_it_does(name: str, value: str, wanted: str, harm: str) -> None:
+    found = claude_names.unfit(name, value, wanted)
+    assert harm in found if harm else found == ""
 
 
 def elsewhere(user: Path, **environ: str) -> list[str]:

@@ -303,6 +303,11 @@ def test_a_settings_file_that_is_none_is_named_and_not_waited_for(tmp_path: Path
         ({"ANTHROPIC_MODEL": "claude-opus-4-8"}, ("client.unknown-model", "fail")),
         ({"CLAUDE_CODE_MAX_CONTEXT_TOKENS": "200000"}, ("client.stale-values", "warn")),
         ({"HTTP_PROXY": "http://proxy:3128", "NO_PROXY": ""}, ("client.proxy", "fail")),
+        ({"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "localhost,127.*"}, ("client.proxy", "fail")),
+        ({"HTTP_PROXY": "http://proxy:3128", "no_proxy": "corp"}, ("client.proxy", "fail")),
+        ({"ANTHROPIC_UNIX_SOCKET": "/tmp/x"}, ("client.switch", "fail")),
+        ({"HTTP_PROXY": "proxy:3128"}, ("client.malformed", "fail")),
+        ({"API_TIMEOUT_MS": "600"}, ("client.stale-values", "warn")),
         ({"CLAUDECODE": "1"}, ("client.nested", "warn")),
     ],
 )
@@ -311,6 +316,24 @@ def test_each_wrong_variable_is_named(
 ) -> None:
     given = {name: value.replace("{port}", str(listening)) for name, value in more.items()}
     assert client(tmp_path, {**exports(listening), **given}, port=listening) == [expected]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"HTTP_PROXY": "http://proxy:3128", "NO_PROXY": "localhost 127.0.0.1"},
+        {"HTTP_PROXY": "http://proxy:3128", "NO_PROXY": "10.0.0.0/8,127.0.0.0/8"},
+        {"HTTP_PROXY": "http://proxy:3128", "NO_PROXY": "127.0.0.1:{port}"},
+        {"HTTP_PROXY": "http://proxy:3128", "NO_PROXY": "localhost", "ANTHROPIC_BASE_URL": "http://localhost:{port}"},
+        {"API_TIMEOUT_MS": "3000000", "CLAUDE_CODE_MAX_OUTPUT_TOKENS": "4096"},
+    ],
+)
+def test_what_is_unusual_and_works_is_not_named(tmp_path: Path, listening: int, more: Mapping[str, str]) -> None:
+    given = {name: value.replace("{port}", str(listening)) for name, value in more.items()}
+    helper = tmp_path / ".claude" / "settings.json"
+    helper.parent.mkdir()
+    helper.write_text(json.dumps({"apiKeyHelper": "/bin/echo sk-x", "env": {"API_TIMEOUT_MS": 3000000}}))
+    assert client(tmp_path, {**exports(listening), **given}, port=listening) == []
 
 
 def test_settings_and_start_files_are_named_and_no_key_is_shown(tmp_path: Path, listening: int) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from stackctl import addresses, sockets
 from stackctl.checks import answers
 from stackctl.checks.check import Check, Hop
-from stackctl.clients import claude, claude_conflicts, claude_version, conflicts, proxy
+from stackctl.clients import claude, claude_conflicts, claude_names, claude_version, conflicts, proxy
 from stackctl.model import Finding, Status
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from stackctl.checks.facts import Facts
 
 _LOOPBACK = {"127.0.0.1", "localhost", "::1", "0.0.0.0"}
+_SOCKET = "ANTHROPIC_UNIX_SOCKET"  # goes before the address
 _LONG = "[1m]"  # Claude Code takes it off the name again
 _HARD = {"ANTHROPIC_BASE_URL", claude.TOKEN, "ANTHROPIC_MODEL", *claude.SWITCHES}
 
@@ -105,6 +106,7 @@ def variables(facts: Facts) -> Iterator[Finding]:
     """The other variables of this shell are those of the stack that runs."""
     environ = facts.environ
     on = [name for name in claude.SWITCHES if environ.get(name, "").lower() not in {"", "0", "false", "no", "off"}]
+    on += [_SOCKET] if environ.get(_SOCKET) else []
     if on and _url(facts):
         yield answers.finding(
             "client.switch", Status.FAIL, [f"{name} is set" for name in on], name=on[0], names=" ".join(on)
@@ -124,27 +126,35 @@ def variables(facts: Facts) -> Iterator[Finding]:
         window = f"{client.window:,}" if client.window else "unknown"
         yield answers.finding("client.real-model", Status.WARN, (f"ANTHROPIC_MODEL={model}",), model=model, window=window, right=client.model, blocks=False)  # fmt: skip
     wanted = claude.environment(asdict(client), None, {})
-    stale = [
-        f"{name}={environ[name]} (the stack's: {wanted[name]})"
-        for name in ("CLAUDE_CODE_MAX_CONTEXT_TOKENS", "CLAUDE_CODE_MAX_OUTPUT_TOKENS", "API_TIMEOUT_MS")
-        if name in environ and name in wanted and environ[name] != wanted[name]
-    ]
+    stale = [why for name in claude_names.LIMITS if (why := claude_names.unfit(name, environ.get(name, wanted.get(name, "")), wanted.get(name, "")))]  # fmt: skip
     if environ.get("ANTHROPIC_MODEL", "").endswith(_LONG):
         stale.append(f"ANTHROPIC_MODEL={model}{_LONG}: Claude Code believes in a window of a million tokens")
-    missing = [name for name in ("CLAUDE_CODE_MAX_CONTEXT_TOKENS",) if name in wanted and name not in environ]
+    missing = [name for name in (claude_names.WINDOW,) if name in wanted and name not in environ]
     if stale or missing:
-        shown = [*stale, *(f"{name} is not set" for name in missing)]
+        shown = [
+            *stale,
+            *(f"{name} is not set: Claude Code believes in a window of 200,000 tokens" for name in missing),
+        ]
         names = " ".join(each.partition("=")[0].partition(" ")[0] for each in shown)
-        yield answers.finding("client.stale-values", Status.WARN, shown, names=names, blocks=False)
+        yield answers.finding("client.stale-values", Status.WARN, shown, first=shown[0], names=names, blocks=False)
 
 
 def proxies(facts: Facts) -> Iterator[Finding]:
     """No proxy stands between this shell and loopback."""
-    through = proxy.in_the_way(facts.environ)
-    if through and _at(_url(facts))[0] == "127.0.0.1":
-        yield answers.finding(
-            "client.proxy", Status.FAIL, (f"{through} is set, NO_PROXY lacks 127.0.0.1",), name=through
-        )
+    url = _url(facts)
+    host, port = _at(url)
+    if host != "127.0.0.1":
+        return
+    written = addresses.parts(url).hostname or host
+    through = proxy.in_the_way(facts.environ, written, port)
+    if not through or "://" not in facts.environ[through]:  # Claude Code does not start with that, which `values` says
+        return
+    told = next((name for name in reversed(proxy.NAMES) if facts.environ.get(name)), "")
+    shown = [
+        f"{through} is set, and "
+        + (f"{told}={facts.environ[told]} does not except {written}" if told else f"there is no NO_PROXY for {written}")
+    ]
+    yield answers.finding("client.proxy", Status.FAIL, shown, name=through, host=written)
 
 
 def settings(facts: Facts) -> Iterator[Finding]:
@@ -156,7 +166,7 @@ def settings(facts: Facts) -> Iterator[Finding]:
     if client is None:
         return
     wanted = claude.environment(claude.for_installed(asdict(client), facts.environ), facts.client_key, facts.environ)
-    found = claude_conflicts.in_settings(wanted, facts.environ, facts.cwd)
+    found = [each for each in claude_conflicts.in_settings(wanted, facts.environ, facts.cwd) if not each.aside]
     hard = [each for each in found if any(f"sets {name}" in each.what for name in _HARD)]
     for each in hard or found:
         heavy = each in hard and (uses(facts) or each.beats_launch)

@@ -8,7 +8,7 @@ from stackctl import addresses
 from stackctl.checks import answers
 from stackctl.checks.check import Check, Hop
 from stackctl.checks.client.shell import gateway, uses
-from stackctl.clients import claude
+from stackctl.clients import claude, proxy
 from stackctl.model import Status
 
 if TYPE_CHECKING:
@@ -33,6 +33,12 @@ def values(facts: Facts) -> Iterator[Finding]:
             return
         if why := _spoilt(value):  # Claude Code 2.1.330 takes it off (tried); curl and other clients do not
             yield answers.finding("client.malformed", Status.WARN, (f"{name} {why}",), name=name, why=why, blocks=False)
+    for name in proxy.PROXIES:
+        value = facts.environ.get(name, "")
+        if value and "://" not in value:
+            why = "does not begin with http://, and Claude Code then does not start at all"
+            yield answers.finding("client.malformed", Status.FAIL, (f"{name} {why}",), name=name, why=why)
+            return
     extra = _header(facts.environ.get(_HEADERS, ""))
     if extra and uses(facts):
         why = f"sends {extra} beside the stack's key, and a server may take that one"
