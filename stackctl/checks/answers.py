@@ -30,6 +30,9 @@ _FILES = {
 }
 
 
+_SERVERS = "server"  # what is told in the same words of an engine and of a gateway
+
+
 class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One cause. `symptom` is what the user sees; `cause` and `remedy` hold {words} that a finding fills in.
 
@@ -52,9 +55,14 @@ def table() -> dict[str, tuple[Hop, Answer]]:
     """Every answer by the id of its finding, hop by hop in the order of blame."""
     found: dict[str, tuple[Hop, Answer]] = {}
     for hop, file in _FILES.items():
-        rows = catalog.load(f"answers/{file}.yaml", object) or {}  # a file without rows is empty
-        found |= {name: (hop, row) for name, row in msgspec.convert(rows, dict[str, Answer]).items()}
+        found |= {name: (hop, row) for name, row in _rows(file).items()}
+        if hop in {Hop.ENGINE, Hop.GATEWAY}:
+            found |= {f"{hop}.{name}": (hop, row) for name, row in _rows(_SERVERS).items()}
     return found
+
+
+def _rows(file: str) -> dict[str, Answer]:
+    return msgspec.convert(catalog.load(f"answers/{file}.yaml", object) or {}, dict[str, Answer])  # without rows: empty
 
 
 def anchor(name: str) -> str:
