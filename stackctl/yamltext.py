@@ -102,6 +102,8 @@ def _with(data: Any, path: list[str], value: Any) -> Any:
 
 def _flow(value: Any) -> str:
     """`value` on one line."""
+    if isinstance(value, str) and set(value) & set("[]{},"):  # inside of braces they must be quoted
+        return yaml.safe_dump([value], default_flow_style=True, width=10_000).strip()[1:-1]
     return yaml.safe_dump(value, default_flow_style=True, width=10_000).strip().removesuffix("...").strip()
 
 

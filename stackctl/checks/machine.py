@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _FILES = 1024  # open files: LiteLLM takes two for each stream, vLLM a few hundred at its start
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
 _ADDRESSES = 64 * GIB  # bytes of address space: CUDA reserves far more than it uses
+_LARGEST = 16 * GIB  # bytes of one file: a shard of weights
+_LIFE = 86400.0  # seconds of processor time: a server works for longer
+_TASKS = 512  # processes and threads of this user: vLLM starts a thread for each processor in each of its processes
 _PAST = 1735689600.0  # 1 January 2025: certificates of today are not valid before
 _AHEAD = 3600.0  # seconds that a recorded time may lie in the future
 
@@ -76,17 +79,35 @@ def clock(facts: Facts) -> Iterator[Finding]:
 
 def limits(_facts: Facts) -> Iterator[Finding]:
     """The shell's limits leave room for what vLLM and LiteLLM need."""
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]  # the hard one: both raise the soft one by themselves
-    if files != resource.RLIM_INFINITY and files < _FILES:
-        yield answers.finding(
-            "machine.limits", Status.WARN, (f"ulimit -Hn: {files}",), what=f"{files} open files", flag="-n 65536"
-        )
-    space = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if space != resource.RLIM_INFINITY and space < _ADDRESSES:
-        yield answers.finding(
-            "machine.limits", Status.FAIL, (f"ulimit -v: {space // 1024} KiB",),
-            what=f"{space / GIB:.1f} GiB of address space", flag="-v unlimited",
-        )  # fmt: skip
+    files = _limit("NOFILE", hard=True)  # both raise the soft one by themselves
+    if files < _FILES:
+        yield _limited(Status.WARN, f"ulimit -Hn: {files:.0f}", f"{files:.0f} open files", "-n 65536")
+    space = _limit("AS")
+    if space < _ADDRESSES:
+        what = f"{space / GIB:.1f} GiB of address space"
+        yield _limited(Status.FAIL, f"ulimit -v: {space / 1024:.0f} KiB", what, "-v unlimited")
+    largest = _limit("FSIZE")
+    if largest < _LARGEST:
+        what = f"{largest / GIB:.1f} GiB for one file (weights come in files of 5 GiB and more)"
+        yield _limited(Status.WARN, f"ulimit -f: {largest / 1024:.0f} KiB", what, "-f unlimited")
+    life = _limit("CPU")
+    if life < _LIFE:
+        what = f"{life:.0f} s of work for a process (the kernel ends it then)"
+        yield _limited(Status.WARN, f"ulimit -t: {life:.0f}", what, "-t unlimited")
+    tasks = _limit("NPROC")
+    if tasks < _TASKS and os.geteuid():  # root has none
+        yield _limited(Status.WARN, f"ulimit -u: {tasks:.0f}", f"{tasks:.0f} processes and threads", "-u 4096")
+
+
+def _limit(name: str, *, hard: bool = False) -> float:
+    """A limit of this process; infinite where there is none, or the system has no such one."""
+    which = getattr(resource, f"RLIMIT_{name}", None)
+    found = resource.getrlimit(which)[int(hard)] if which is not None else resource.RLIM_INFINITY
+    return float("inf") if found == resource.RLIM_INFINITY else float(found)
+
+
+def _limited(status: Status, shown: str, what: str, flag: str) -> Finding:
+    return answers.finding("machine.limits", status, (shown,), what=what, flag=flag)
 
 
 def localhost(facts: Facts) -> Iterator[Finding]:

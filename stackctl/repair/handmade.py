@@ -159,19 +159,30 @@ def readable(here: Here) -> Change | None:
 
 def address(here: Here, name: str) -> Change | None:
     """`litellm.address NAME`: deployments where nobody answers go to the one other address that the file has."""
-    text = here.text(_file(here))
-    found = yamltext.data(text)["model_list"]
-    bases = [_root(str(each["litellm_params"].get("api_base", ""))) for each in found]
-    dead = next(base for each, base in zip(found, bases, strict=True) if each.get("model_name") == name)
+    bases, dead = _bases(here, name)
     others = {each for each in bases if each and each != dead}
     new = others.pop() if len(others) == 1 else ""
     if addresses.parts(new).hostname not in {*_HERE, addresses.parts(dead).hostname or ""}:
         return None  # no prompt goes to another machine for a repair
-    for number, (each, old) in enumerate(zip(found, bases, strict=True)):
+    return moved(here, name, new)
+
+
+def moved(here: Here, name: str, new: str) -> Change:
+    """`litellm.at NAME URL`: deployments with the address that NAME has go to this one, of the same machine."""
+    bases, dead = _bases(here, name)
+    text = here.text(_file(here))
+    for number, (each, old) in enumerate(zip(yamltext.data(text)["model_list"], bases, strict=True)):
         if old == dead:
             end = "/v1" if str(each["litellm_params"]["api_base"]).rstrip("/").endswith("/v1") else ""
             text = yamltext.put(text, ["model_list", str(number), "litellm_params", "api_base"], new + end)
     return _edit(here, f"{name}: ask {new}", text)
+
+
+def _bases(here: Here, name: str) -> tuple[list[str], str]:
+    """The addresses of all deployments, without `/v1`, and the one of NAME."""
+    found = yamltext.data(here.text(_file(here)))["model_list"]
+    bases = [_root(str(each["litellm_params"].get("api_base", ""))) for each in found]
+    return bases, next(base for each, base in zip(found, bases, strict=True) if each.get("model_name") == name)
 
 
 def served(here: Here, model: str, names: str) -> Change | None:
@@ -237,6 +248,7 @@ VERBS: dict[str, Verb] = {
     "litellm.reference": reference,
     "litellm.readable": readable,
     "litellm.address": address,
+    "litellm.at": moved,
     "litellm.once": once,
     "litellm.unify": unify,
     "litellm.served": served,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import socket
 import threading
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,8 +21,8 @@ _LONG = 600.0
 
 
 @contextlib.contextmanager
-def proxy(behind: str, *, buffer: bool = False, idle: float = _LONG) -> Iterator[str]:
-    """The address of a proxy before the server at `behind`."""
+def proxy(behind: str, *, buffer: bool = False, idle: float = _LONG, host: str = "127.0.0.1") -> Iterator[str]:
+    """The address of a proxy before the server at `behind`; it listens at `host` alone."""
     place = urllib.parse.urlsplit(behind)
 
     class Handler(BaseHTTPRequestHandler):
@@ -55,12 +56,20 @@ def proxy(behind: str, *, buffer: bool = False, idle: float = _LONG) -> Iterator
 
         do_GET = do_POST = do_HEAD = _relay  # noqa: N815 - the base class's names
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    class Server(ThreadingHTTPServer):
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+    with Server((host, 0), Handler) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
+            yield f"http://{f'[{host}]' if ':' in host else host}:{server.server_address[1]}"
         finally:
             server.shutdown()
             thread.join(10)
+
+
+def astray(url: str) -> str:
+    """The same port of 127.0.0.1, where people look for a server that listens elsewhere."""
+    return f"http://127.0.0.1:{urllib.parse.urlsplit(url).port}"

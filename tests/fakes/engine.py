@@ -727,7 +727,7 @@ def main(argv: list[str]) -> int:
     if faults.get("fail") == "bad_flag" or (wrong and wrong[0] == "bad_flag"):
         return startup_log.fail("bad_flag", os.getpid(), wrong[1] if wrong else "")
     host, port = flags.get("host", "127.0.0.1"), int(flags.get("port", "8000"))
-    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))

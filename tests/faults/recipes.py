@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -41,6 +42,14 @@ def hold_port(case: Case, given: dict[str, Any]) -> None:
 def limit(case: Case, given: dict[str, Any]) -> None:
     """A limit of the shell (`ulimit`)."""
     case.prefix = ["/bin/sh", "-c", f'ulimit {given["is"]}; exec "$@"', "sh"]
+
+
+def within(case: Case, given: dict[str, Any]) -> None:
+    """Doctor runs where `mounts` (words of mount(8), below a root of its own) lie over the machine's own files."""
+    mounts = [shlex.join(["mount", *map(case.fill, each)]) for each in given["mounts"]]
+    case.prefix = ["unshare", "--mount", "--map-root-user", "sh", "-c", f'{" && ".join(mounts)} && exec "$@"', "sh"]
+    if given.get("localhost"):
+        case.env["ANTHROPIC_BASE_URL"] = case.env["ANTHROPIC_BASE_URL"].replace("127.0.0.1", "localhost")
 
 
 def state_link(case: Case, given: dict[str, Any]) -> None:
@@ -399,6 +408,12 @@ def between(case: Case, given: dict[str, Any]) -> None:
     """A reverse proxy stands before what doctor is pointed at."""
     at = case.args.index("--url") + 1
     case.args[at] = case.after.enter_context(fakes_between.proxy(case.args[at], **given))
+
+
+def listens_at(case: Case, given: dict[str, Any]) -> None:
+    """What doctor is pointed at listens at `host` alone, and doctor is given 127.0.0.1."""
+    at = case.args.index("--url") + 1
+    case.args[at] = fakes_between.astray(case.after.enter_context(fakes_between.proxy(case.args[at], **given)))
 
 
 def dead_address(case: Case, given: dict[str, Any]) -> None:

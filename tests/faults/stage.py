@@ -28,7 +28,7 @@ import yaml
 from stackctl import toolchain
 from stackctl.hub import download
 from stackctl.model import ServiceKind
-from tests.fakes import hosted, stack
+from tests.fakes import between, hosted, stack
 from tests.fakes.hub import COMMIT, Hub, Repo
 from tests.faults import checkpoints, given
 from tests.faults.case import Case
@@ -256,6 +256,10 @@ class Stage:
         port = stack.free_port()
         url = f"http://127.0.0.1:{port}"
         case.words |= {"engine": self._engine(keyless=True), "keyed": self._engine(), "url": url}
+        if "astray" in fault.given:
+            case.words["astray"] = between.astray(
+                case.after.enter_context(between.proxy(case.words["engine"], host=fault.given["astray"]))
+            )
         case.env |= {
             "LITELLM_MASTER_KEY": MASTER,
             "ENGINE_KEY": ENGINE_KEY,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from stackctl import repair, trust
 from stackctl.catalog import symptoms
@@ -476,6 +477,15 @@ def test_a_deployment_where_nobody_answers_goes_to_the_other_address_of_the_file
         HAND + "  - {model_name: third, litellm_params: {model: openai/third, api_base: http://127.0.0.1:8002}}\n"
     )
     assert repair.propose(facts(home, hand=file), finding("litellm.address other")) is None
+
+
+def test_deployments_go_to_the_address_at_which_their_engine_listens(home: Path) -> None:
+    file = home / "litellm_config.yaml"
+    file.write_text(HAND)
+    change = repair.propose(facts(home, hand=file), finding("litellm.at other http://[::1]:8001"))
+    assert change is not None
+    bases = [each["litellm_params"]["api_base"] for each in yaml.safe_load(change.edits[0].text or "")["model_list"]]
+    assert bases == ["http://127.0.0.1:8000/v1", "http://[::1]:8001/v1"]
 
 
 def test_a_model_that_an_engine_does_not_serve_gets_the_only_name_that_it_has(home: Path) -> None:

@@ -115,7 +115,7 @@ def _lane(
             yield from _front(facts, engine, f"engine:{engine.endpoint.name}", first=first)
         return
     gateway = Peer(lane.gateway, ends, lock=lock, billing=billing)
-    behind = f"engine:{lane.engine.name}" if lane.engine is not None else ""
+    behind = f"engine:{engine.endpoint.name}" if engine is not None else ""  # as it was called when it was asked
     gateway.front, gateway.longest = True, _longest(facts, direct=False)
     place = f"gateway:{lane.route}"
     yield from _peer(gateway, engine, place, behind)

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from stackctl.checks.answers import finding
-from stackctl.checks.live import between, metrics, pages
+from stackctl.checks.live import between, metrics, nearby, pages
 from stackctl.checks.live.reply import End, Reply
 from stackctl.model import Status
 
@@ -59,6 +59,11 @@ def health(peer: Peer) -> Iterator[Finding]:
     elif not answer.status:
         name = "not-http" if "not an HTTP" in answer.error else "refused"
         name = "plain" if _PLAIN.search(answer.error) else "hung-up" if _CLOSED.search(answer.error) else name
+        at = nearby.instead(peer.endpoint.url) if name == "refused" and not peer.endpoint.managed else ""
+        if at:
+            shown = (f"GET {path}: {answer.error}", f"GET {at}/v1/models is answered")
+            yield finding(f"{peer.where}.listens-elsewhere", Status.FAIL, shown, other=at, **words(peer))
+            return
         yield finding(
             f"{peer.where}.{name}", Status.FAIL, (f"GET {path}: {answer.error}",), why=answer.error, **words(peer)
         )

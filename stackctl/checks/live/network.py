@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stackctl import addresses
 from stackctl.checks.answers import finding
@@ -27,18 +27,25 @@ def off_machine(facts: Facts) -> Iterator[Finding]:
     import psutil
 
     allowed = _configured(facts)
-    seen: dict[str, None] = {}
+    found: list[tuple[str, Any]] = []
     for process in _processes(facts):
         try:
-            for each in process.net_connections("inet"):
-                if each.raddr and each.status == psutil.CONN_ESTABLISHED and not _fine(each.raddr.ip, allowed):
-                    seen[
-                        f"{process.name()} (pid {process.pid}) is connected to {each.raddr.ip} port {each.raddr.port}"
-                    ] = None
+            name = f"{process.name()} (pid {process.pid})"
+            found += [
+                (name, each)
+                for each in process.net_connections("inet")
+                if each.raddr and each.status == psutil.CONN_ESTABLISHED
+            ]
         except (psutil.Error, OSError):
             continue
+    own = {each.laddr for _, each in found}  # parts of one engine may talk to each other by the machine's own address
+    seen = [
+        f"{name} is connected to {each.raddr.ip} port {each.raddr.port}"
+        for name, each in found
+        if each.raddr not in own and not _fine(each.raddr.ip, allowed)
+    ]
     if seen:
-        yield finding("behaviour.off-machine", Status.WARN, list(seen)[:6])
+        yield finding("behaviour.off-machine", Status.WARN, list(dict.fromkeys(seen))[:6])
 
 
 def _processes(facts: Facts) -> Iterator[psutil.Process]:
