@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from stackctl.planning import Prepared
 
 LITELLM = "http://127.0.0.1:4000"  # where LiteLLM listens when nobody says otherwise
+_TIER = "claude-sonnet-4-6"  # one of Claude Code's own
 _CLIENT_KEYS = ("ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY", "LITELLM_MASTER_KEY", "OPENAI_API_KEY")
 
 
@@ -119,9 +121,12 @@ def _hand(facts: Facts, key: str | None) -> tuple[Lane, ...]:
         if not isinstance(params, dict) or not isinstance(row.get("model_name"), str) or row["model_name"] in found:
             continue
         name, model, base = row["model_name"], str(params.get("model", "")), _secret(params, "api_base", environ)
+        if "*" in name and base is None:
+            continue  # any model of a provider's: nobody knows which, and each costs money
+        handed_on = "*" in name and model.endswith("*")
         served = model.partition("/")[2] or model
         behind = None
-        if isinstance(base, str):
+        if isinstance(base, str) and not handed_on:
             at = base.rstrip("/").removesuffix("/v1")
             sent = _secret(params, "api_key", environ)
             wanted = sent is None and asked and not facts.static and target.wants_key(at)
@@ -129,11 +134,18 @@ def _hand(facts: Facts, key: str | None) -> tuple[Lane, ...]:
             if sent is not None or not wanted:
                 behind = Endpoint("engine", name, at, served, key=sent, served=served)
         front = Endpoint(
-            "gateway", name, url, name, key=key or master or client_key(facts.environ), served=served,
+            "gateway", name, url, _asked_by(name), key=key or master or client_key(facts.environ), served=served,
             hosted=base is None,
         )  # fmt: skip
         found[name] = Lane(name, behind, front if asked else None)
     return tuple(found.values())
+
+
+def _asked_by(name: str) -> str:
+    """A name that a client may ask for, and that the pattern of a row takes."""
+    if "*" not in name:
+        return name
+    return _TIER if fnmatch.fnmatchcase(_TIER, name) else name.replace("*", "x")
 
 
 def _listens(url: str) -> bool:

@@ -18,7 +18,7 @@ from stackctl.checks import (
     storms,
     tools,
 )
-from stackctl.checks.handmade import dotenv, rows, running
+from stackctl.checks.handmade import dotenv, leans, rows, running, values
 
 if TYPE_CHECKING:
     from stackctl.checks.check import Check
@@ -69,13 +69,21 @@ def _after_their_processes(facts: Facts) -> list[Check]:
     """
     found = list(live.checks(facts))
     if facts.hand_file is not None:  # what a gateway does that has not read the file yet says nothing of the file
-        first = (running.NAME, rows.DEPLOYMENTS)
-        return [_needs(_needs(each, first[0]), first[1]) if _where(each) == "gateway" else each for each in found]
+        return [_after_its_file(each) if _where(each) == "gateway" else each for each in found]
     if not facts.running:
         return found
     engines = facts.prepared.plan.engines if facts.prepared is not None else ()
     well = {f"engine:{each.name}" for each in engines if len(engines) > 1 and processes.well(facts, each.service)}
     return [each if each.id.partition("@")[2] in well else _after_its_process(each) for each in found]
+
+
+_SAID_BY_THE_FILE = (*values.NAMES, "configuration.inside", "configuration.providers", leans.NAME)
+
+
+def _after_its_file(check: Check) -> Check:
+    """What a gateway makes of a fault that was read in its file is not said again."""
+    needs = (*check.needs, running.NAME, rows.DEPLOYMENTS)
+    return dataclasses.replace(check, needs=needs, unless=(*check.unless, *_SAID_BY_THE_FILE))
 
 
 def _after_its_process(check: Check) -> Check:

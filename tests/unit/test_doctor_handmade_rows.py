@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
+from stackctl.checks import lanes
 from stackctl.checks.endpoints import Endpoint, Lane
 from stackctl.checks.facts import Facts
 from stackctl.checks.handmade.rows import others
@@ -33,3 +34,25 @@ def test_a_second_deployment_that_is_away_is_named_and_the_first_is_left_to_its_
         assert found(tmp_path, up, down, down) == [
             f"one of the engines that `claude-local` is shared out among does not answer: {down}"
         ]
+
+
+def lanes_of(*rows: tuple[str, dict[str, str]]) -> list[tuple[str, str | None]]:
+    """What the gateway is asked for, and what its engine is, of each row."""
+    found = [{"model_name": name, "litellm_params": params} for name, params in rows]
+    facts = Facts(
+        {}, "/", "/", Flags(), True, hand_config={"model_list": found}, hand_file="f", url_target="http://127.0.0.1:9"
+    )
+    return [
+        (each.gateway.model if each.gateway else "", each.engine.model if each.engine else None)
+        for each in lanes.build(facts, key=None, keys={})
+    ]
+
+
+def test_a_row_that_takes_many_names_is_asked_for_one_of_them() -> None:
+    own = {"model": "hosted_vllm/q", "api_base": "http://127.0.0.1:8/v1"}
+    assert lanes_of(("claude-*", own), ("gpt-*", own)) == [("claude-sonnet-4-6", "q"), ("gpt-x", "q")]
+
+
+def test_of_a_name_that_is_handed_on_no_engine_is_asked_and_a_providers_names_cost_nothing() -> None:
+    handed = {"model": "hosted_vllm/*", "api_base": "http://127.0.0.1:8/v1"}
+    assert lanes_of(("*", handed), ("anthropic/*", {"model": "anthropic/*"})) == [("claude-sonnet-4-6", None)]

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
-from stackctl.checks.handmade import limits, rows, running, settings, spelling
+from stackctl.checks.handmade import leans, limits, rows, running, settings, spelling, values
 
-CHECKS = (*settings.CHECKS, *limits.CHECKS, *running.CHECKS, *spelling.CHECKS, *rows.CHECKS)
+CHECKS = (
+    *settings.CHECKS,
+    *limits.CHECKS,
+    *running.CHECKS,
+    *spelling.CHECKS,
+    *values.CHECKS,
+    *leans.CHECKS,
+    *rows.CHECKS,
+)

@@ -14,6 +14,11 @@ def section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def is_true(value: Any) -> bool:
+    """A flag that LiteLLM 1.106.2 takes for yes, also as a text."""
+    return value is True or (isinstance(value, str) and value.strip().lower() in {"true", "1", "yes", "on", "t", "y"})
+
+
 def rows(config: Mapping[str, Any] | None) -> list[tuple[int, Mapping[str, Any], Mapping[str, Any]]]:
     """Each row of the model_list: its number in the file (from 0), the row, and its litellm_params."""
     found = (config or {}).get("model_list")

@@ -99,11 +99,11 @@ def providers(facts: Facts) -> Iterator[Finding]:
 def parameters(facts: Facts) -> Iterator[Finding]:
     """Parameters that the engine does not know are dropped."""
     config = facts.hand_config or {}
-    dropped = file.section(config, "litellm_settings").get("drop_params") is True
+    dropped = file.is_true(file.section(config, "litellm_settings").get("drop_params"))
     rows = [
         name
         for name, params, _ in _models(config)
-        if str(params.get("model", "")).startswith(_SELF_HOSTED) and params.get("drop_params") is not True
+        if str(params.get("model", "")).startswith(_SELF_HOSTED) and not file.is_true(params.get("drop_params"))
     ]
     if rows and not dropped:
         yield answers.finding("configuration.drop-params", Status.FAIL, (f"rows: {', '.join(rows)}",))

@@ -1,0 +1,172 @@
+"""Checks of a hand-written litellm_config.yaml: values that LiteLLM does not take, and settings that get in an agent's way."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from stackctl.checks import answers
+from stackctl.checks.check import Check, Hop
+from stackctl.checks.handmade import file
+from stackctl.model import Status
+from stackctl.plan.fit import FLOOR
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from stackctl.checks.facts import Facts
+    from stackctl.model import Finding
+
+NAMES = ("configuration.hand-values", "configuration.hand-drops", "configuration.hand-headers")
+# What LiteLLM 1.106.2 reads as a number; a text that is one will do.
+_NUMBERS: dict[str, tuple[str, ...]] = {
+    "litellm_settings": ("request_timeout", "num_retries", "max_budget", "allowed_fails"),
+    "router_settings": ("timeout", "stream_timeout", "num_retries", "cooldown_time", "allowed_fails", "retry_after"),
+}
+_ROW_NUMBERS = ("timeout", "stream_timeout", "max_retries", "rpm", "tpm", "max_parallel_requests", "weight", "order")
+_STRATEGIES = (
+    "simple-shuffle", "least-busy", "latency-based-routing", "cost-based-routing", "usage-based-routing",
+    "usage-based-routing-v2", "provider-budget-routing", "lar1",
+)  # fmt: skip
+_NEEDED = frozenset({"tools", "tool_choice", "messages", "system", "stream", "max_tokens"})
+_KEY_HEADERS = ("authorization", "x-api-key")
+_DUMMY = 16  # characters: a shorter key is one of a guide's, for a server that asks none
+_LICENSED = {
+    "general_settings": ("allowed_ips", "enforced_params"),
+    "callbacks": (
+        "llamaguard_moderations", "hide_secrets", "openai_moderations", "google_text_moderation",
+        "llmguard_moderations", "blocked_user_check", "banned_keywords",
+    ),
+}  # fmt: skip
+_REFERENCE = "os.environ/"
+
+
+def values(facts: Facts) -> Iterator[Finding]:
+    """Values are of the kind that LiteLLM reads there: it dies of some, and fails every request for others."""
+    config = facts.hand_config or {}
+    given = [
+        (f"{section}.{key}", f"{section}.{key}", file.section(config, section).get(key))
+        for section in _NUMBERS
+        for key in _NUMBERS[section]
+    ]
+    keys = [("general_settings.master_key", file.section(config, "general_settings").get("master_key"))]
+    for number, name, params in _rows(facts):
+        place = f"model_list.{number}.litellm_params"
+        given += [(f"{name}: {key}", f"{place}.{key}", params.get(key)) for key in _ROW_NUMBERS]
+        keys.append((f"{name}: api_key", params.get("api_key")))
+    for path, place, value in given:
+        if isinstance(value, str) and not value.startswith(_REFERENCE) and not _number(value):
+            yield _wrong(path, value, "a number (of seconds, where it is a time)", place)
+    for path, value in keys:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            yield dataclasses.replace(_wrong(path, "a number", "a text: put it into quotes", ""), fix="")
+    strategy = file.section(config, "router_settings").get("routing_strategy")
+    if isinstance(strategy, str) and strategy not in _STRATEGIES:
+        path = "router_settings.routing_strategy"
+        yield _wrong(path, strategy, f"one of {', '.join(_STRATEGIES)}", path)
+
+
+def _rows(facts: Facts) -> list[tuple[int, str, Mapping[str, Any]]]:
+    """(number in the file, model_name or place, litellm_params) of each row."""
+    return [
+        (number, str(row.get("model_name") or f"model_list[{number}]"), params)
+        for number, row, params in file.rows(facts.hand_config)
+    ]
+
+
+def _wrong(path: str, said: str, wants: str, place: str) -> Finding:
+    shown = (f"{path}: {said}",)
+    return answers.finding(
+        "configuration.wrong-value", Status.FAIL, shown, path=path, said=said, wants=wants, place=place
+    )
+
+
+def _number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def licences(facts: Facts) -> Iterator[Finding]:
+    """Nothing is asked for that LiteLLM starts with for a licence only."""
+    config = facts.hand_config or {}
+    if facts.environ.get("LITELLM_LICENSE") or "LITELLM_LICENSE" in file.section(config, "environment_variables"):
+        return
+    general = file.section(config, "general_settings")
+    found = [f"general_settings.{key}" for key in _LICENSED["general_settings"] if general.get(key) is not None]
+    named = file.section(config, "litellm_settings").get("callbacks")
+    named = named if isinstance(named, list) else [named]
+    found += [f"litellm_settings.callbacks: {each}" for each in named if each in _LICENSED["callbacks"]]
+    for path in found:
+        licensed = answers.finding("configuration.licensed", Status.FAIL, (path,), path=path)
+        yield licensed if ":" not in path else dataclasses.replace(licensed, fix="")
+
+
+def drops(facts: Facts) -> Iterator[Finding]:
+    """No row drops what an agent cannot do without."""
+    for number, name, params in _rows(facts):
+        given = params.get("additional_drop_params")
+        lost = sorted(_NEEDED & {str(each) for each in given}) if isinstance(given, list) else []
+        if lost:
+            found = answers.finding(
+                "configuration.drops", Status.FAIL, (f"{name}: additional_drop_params: {', '.join(lost)}",),
+                name=name, lost=", ".join(lost), place=f"model_list.{number}.litellm_params.additional_drop_params",
+            )  # fmt: skip
+            yield found if len(lost) == len(given or []) else dataclasses.replace(found, fix="")  # the others stay
+
+
+def headers(facts: Facts) -> Iterator[Finding]:
+    """No header of a row takes the place of its key."""
+    for number, name, params in _rows(facts):
+        key = params.get("api_key")
+        if isinstance(key, str) and key.startswith(_REFERENCE):
+            key = facts.environ.get(key.removeprefix(_REFERENCE))
+        given = file.section(params, "extra_headers")
+        header = next((each for each in map(str, given) if each.lower() in _KEY_HEADERS), "")
+        sent = given.get(header)
+        if not isinstance(sent, str) or sent.startswith(_REFERENCE) or not isinstance(key, str) or len(key) < _DUMMY:
+            continue
+        if sent.removeprefix("Bearer ").strip() != key:
+            place = f"model_list.{number}.litellm_params.extra_headers.{header}"
+            shown = (f"{name}: extra_headers.{header}",)
+            yield answers.finding("configuration.header-key", Status.FAIL, shown, name=name, place=place)
+
+
+def windows(facts: Facts) -> Iterator[Finding]:
+    """LiteLLM is told of a window that holds an agent's first request, where it refuses what is longer."""
+    if file.section(facts.hand_config or {}, "router_settings").get("enable_pre_call_checks") is not True:
+        return
+    for number, row, _ in file.rows(facts.hand_config):
+        name = str(row.get("model_name") or f"model_list[{number}]")
+        said = file.section(row, "model_info").get("max_input_tokens")
+        if isinstance(said, int) and 0 < said < FLOOR:
+            shown = (f"{name}: model_info.max_input_tokens: {said}", "router_settings.enable_pre_call_checks: true")
+            yield answers.finding("configuration.small-window", Status.FAIL, shown, name=name, said=said, least=FLOOR)
+
+
+def cache(facts: Facts) -> Iterator[Finding]:
+    """LiteLLM repeats no answers."""
+    settings = file.section(facts.hand_config or {}, "litellm_settings")
+    params = file.section(settings, "cache_params")
+    calls = params.get("supported_call_types")
+    if settings.get("cache") is not True or params.get("mode") == "default_off":
+        return
+    if not isinstance(calls, list) or {"anthropic_messages", "acompletion", "completion"} & set(calls):
+        shown = (f"litellm_settings.cache: true ({params.get('type', 'local')})",)
+        yield answers.finding("configuration.cache", Status.WARN, shown)
+
+
+def _check(name: str, proves: str, run: Any) -> Check:
+    return Check(f"configuration.{name}", Hop.CONFIG, proves, run, ("configuration.file",))
+
+
+CHECKS = (
+    _check("hand-values", "Values are of the kind that LiteLLM reads there.", values),
+    _check("hand-licences", "Nothing needs a licence.", licences),
+    _check("hand-drops", "No row drops what an agent needs.", drops),
+    _check("hand-headers", "No header takes the place of a key.", headers),
+    _check("hand-windows", "LiteLLM's own limits hold an agent's first request.", windows),
+    _check("hand-cache", "LiteLLM repeats no answers.", cache),
+)
