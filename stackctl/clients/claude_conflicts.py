@@ -5,54 +5,34 @@ Light: `stackctl env` loads it. Files are only read, never written, and no value
 
 from __future__ import annotations
 
-import json
 import os
 
-from stackctl.clients import claude_names, proxy
+from stackctl.clients import claude_names, claude_settings, proxy
 from stackctl.clients.conflicts import YOURS, home_of, proxied, shown, text_of
 from stackctl.clients.types import Conflict
 
 TYPE_CHECKING = False  # without the cost of importing typing
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
-_MANAGED = ("/etc/claude-code", "/Library/Application Support/ClaudeCode")
 _RC = (
     ".bashrc", ".bash_profile", ".bash_login", ".profile", ".zshrc", ".zshenv", ".zprofile", ".config/fish/config.fish",
 )  # fmt: skip
 _EDITORS = ("Code", "Code - Insiders", "VSCodium", "Cursor", "Windsurf")
 
 
-def settings_files(environ: Mapping[str, str], cwd: str) -> list[tuple[str, bool]]:
-    """Claude Code's settings files, weakest first; the bool says whether it is managed (an administrator's)."""
-    user = environ.get("CLAUDE_CONFIG_DIR") or os.path.join(home_of(environ), ".claude")
-    found = [(os.path.join(user, "settings.json"), False)]
-    for name in ("settings.json", "settings.local.json"):
-        path = os.path.join(cwd, ".claude", name)
-        if path != found[0][0]:
-            found.append((path, False))
-    for directory in _MANAGED:
-        found.append((os.path.join(directory, "managed-settings.json"), True))
-        try:
-            more = sorted(os.listdir(os.path.join(directory, "managed-settings.d")))
-        except OSError:
-            more = []
-        found += [
-            (os.path.join(directory, "managed-settings.d", name), True) for name in more if name.endswith(".json")
-        ]
-    return found
+settings_files = claude_settings.paths
 
 
 def settings_names(environ: Mapping[str, str], cwd: str) -> set[str]:
     """The variables that any settings file sets."""
-    return {name for path, _ in settings_files(environ, cwd) for name in _env_of(path)}
+    return {name for path, _ in settings_files(environ, cwd) for name in claude_settings.variables(path)}
 
 
 def settings_values(environ: Mapping[str, str], cwd: str, names: tuple[str, ...]) -> list[str]:
     """What the settings files set these variables to."""
-    found = [_env_of(path) for path, _ in settings_files(environ, cwd)]
-    return [str(each[name]) for each in found for name in names if name in each]
+    found = [claude_settings.variables(path) for path, _ in settings_files(environ, cwd)]
+    return [each[name] for each in found for name in names if name in each]
 
 
 def found(variables: Mapping[str, str], environ: Mapping[str, str], cwd: str) -> list[Conflict]:
@@ -68,12 +48,12 @@ def in_settings(variables: Mapping[str, str], environ: Mapping[str, str], cwd: s
     """Settings files whose `env` says something else than `variables`: it beats the shell."""
     found = []
     for path, managed in settings_files(environ, cwd):
-        content = _read(path)
-        for name, value in _object(content, "env").items():
+        content = claude_settings.read(path)
+        for name, value in claude_settings.variables(path).items():
             wanted = variables.get(name, "" if name in claude_names.REMOVED else None)
-            if wanted is not None and str(value) != wanted and not _harmless(name, str(value), wanted):
-                what = f"sets {name}{shown(name, str(value))}"
-                if name == "ANTHROPIC_MODEL" and claude_names.is_real(str(value)):
+            if wanted is not None and value != wanted and not _harmless(name, value, wanted):
+                what = f"sets {name}{shown(name, value)}"
+                if name == "ANTHROPIC_MODEL" and claude_names.is_real(value):
                     what += " (a real Claude id, which hides the true window)"
                 found.append(Conflict(path, what, beats_env=True, beats_launch=managed))
         if content.get("apiKeyHelper"):
@@ -122,7 +102,7 @@ def elsewhere(variables: Mapping[str, str], environ: Mapping[str, str], cwd: str
     """What else can surprise: a login, rc files, an editor's own variables, a Claude Code around this one."""
     found = []
     home = home_of(environ)
-    folder = environ.get("CLAUDE_CONFIG_DIR") or os.path.join(home, ".claude")
+    folder = claude_settings.folder(environ)
     if os.path.exists(os.path.join(folder, ".credentials.json")):
         found.append(
             Conflict(
@@ -182,21 +162,3 @@ def _editor_names(text: str) -> list[str]:
         return []
     block = rest[: rest.find("]") + 1] if rest.lstrip(" :\t\r\n").startswith("[") else rest[: rest.find("}") + 1]
     return [piece for piece in block.split('"') if piece.replace("_", "").isalnum() and piece.upper() == piece]
-
-
-def _env_of(path: str) -> dict[str, Any]:
-    return _object(_read(path), "env")
-
-
-def _read(path: str) -> dict[str, Any]:
-    text = text_of(path)
-    try:
-        found = json.loads(text) if text else {}
-    except (ValueError, RecursionError):
-        return {}  # Claude Code itself says that the file is broken
-    return found if isinstance(found, dict) else {}
-
-
-def _object(content: dict[str, Any], name: str) -> dict[str, Any]:
-    found = content.get(name)
-    return found if isinstance(found, dict) else {}

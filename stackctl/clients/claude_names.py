@@ -46,6 +46,12 @@ def is_real(model: str) -> bool:
     return model.lower().removeprefix("anthropic/").startswith(_REAL) or model.lower() in _SHORT
 
 
+def tier_of(model: str) -> str:
+    """The tier that a short name of Claude Code's stands for, as in its variables; empty for any other name."""
+    name = {"opusplan": "opus", "best": "opus", "default": "sonnet"}.get(model.lower(), model.lower()).upper()
+    return name if name in TIERS else ""
+
+
 def unfit(name: str, value: str, wanted: str) -> str:
     """What is wrong with one of LIMITS, in words; empty where it is `wanted`, or does no harm.
 

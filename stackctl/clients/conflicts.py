@@ -50,7 +50,11 @@ def text_of(path: str) -> str:
     except OSError:
         return ""
     try:
-        return os.read(handle, _LARGEST).decode(errors="replace").removeprefix("\ufeff")  # Windows editors' mark
+        raw = os.read(handle, _LARGEST)
+        wide = raw[:2] in {b"\xff\xfe", b"\xfe\xff"}
+        return raw.decode("utf-16" if wide else "utf-8", errors="replace").removeprefix(
+            "\ufeff"
+        )  # Windows editors' marks
     except OSError:
         return ""
     finally:

@@ -43,8 +43,9 @@ def put(here: Here, name: str, value: str) -> Change | None:
 
 def base(here: Here) -> Change | None:
     """`shell.base`: the address without the /v1 that Claude Code adds itself. It may hold a password: no finding names it."""
-    url = here.facts.environ.get(_URL, "")
-    return _change(here, {_URL: url.rstrip("/").removesuffix("/v1")})
+    url = here.facts.environ.get(_URL, "").rstrip("/")
+    made = url.removesuffix("/messages").removesuffix("/v1")
+    return _change(here, {_URL: made}) if made != url else stacks(here, _URL)  # it has some other path
 
 
 def take(here: Here, names: str) -> Change | None:

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stackctl import clients
-from stackctl.clients import claude, claude_conflicts, claude_names, claude_start, conflicts, opencode, proxy
+from stackctl.clients import (
+    claude,
+    claude_conflicts,
+    claude_names,
+    claude_settings,
+    claude_start,
+    conflicts,
+    opencode,
+    proxy,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +32,7 @@ def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (home / ".claude").mkdir(parents=True)
     (tmp_path / "work" / ".claude").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.setattr(claude_conflicts, "_MANAGED", (str(tmp_path / "managed"),))
+    monkeypatch.setattr(claude_settings, "_MANAGED", (str(tmp_path / "managed"),))
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.delenv("CLAUDE_CONFIG_DIR", raising=False)
     return home

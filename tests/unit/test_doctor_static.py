@@ -175,14 +175,19 @@ def test_a_providers_own_rows_need_no_tuning_for_a_local_engine(tmp_path: Path) 
 
 
 def client(
-    tmp_path: Path, environ: Mapping[str, str] | None = None, *, running: bool = True, port: int = 0
+    tmp_path: Path,
+    environ: Mapping[str, str] | None = None,
+    *,
+    running: bool = True,
+    port: int = 0,
+    static: bool = True,
 ) -> list[tuple[str, str]]:
     """The findings in the shell of a user whose stack listens on `port`."""
     state = StackState("default", "digest", f"http://127.0.0.1:{port}", None)
     state.client = ClientFacts(f"http://127.0.0.1:{port}", "claude-local", "qwen", 32768, 8192)
     seen = facts.Facts(
         environ={"HOME": str(tmp_path), "PATH": str(tmp_path / "bin"), **(environ or {})}, home=str(tmp_path), cwd=str(tmp_path / "project"),
-        flags=Flags(), static=True, state=state if running else None, running=running, client_key="sk-stackctl-right-key",
+        flags=Flags(), static=static, state=state if running else None, running=running, client_key="sk-stackctl-right-key",
     )  # fmt: skip
     return [(each.id, each.status) for each in bad(client_checks.CHECKS, seen)]
 
@@ -334,6 +339,90 @@ def test_what_is_unusual_and_works_is_not_named(tmp_path: Path, listening: int, 
     helper.parent.mkdir()
     helper.write_text(json.dumps({"apiKeyHelper": "/bin/echo sk-x", "env": {"API_TIMEOUT_MS": 3000000}}))
     assert client(tmp_path, {**exports(listening), **given}, port=listening) == []
+
+
+def written(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+
+
+TOKEN, MINE = "ANTHROPIC_AUTH_TOKEN", ".claude/settings.json"
+
+
+@pytest.mark.parametrize(
+    ("files", "dropped", "expected"),
+    [
+        ({MINE: {"ANTHROPIC_BASE_URL": "{url}"}}, "all", [("client.settings-unread", "fail")]),
+        ({".claude/setting.json": {"env": {"ANTHROPIC_BASE_URL": "{url}"}}}, "all", [("client.settings-unread", "warn")]),
+        ({MINE: {"permissions": {"allow": "Bash"}, "env": {"ANTHROPIC_BASE_URL": "{url}"}}}, "all", [("client.settings-broken", "fail")]),
+        ({MINE: {"env": [{"name": "ANTHROPIC_BASE_URL", "value": "{url}"}]}}, "all", [("client.settings-broken", "fail")]),
+        ({MINE: {"cleanupPeriodDays": "30"}}, "", [("client.settings-broken", "warn")]),
+        ({".claude.json": '{"numStartups": 3, "pro'}, "", [("client.state-broken", "fail")]),
+        ({".claude.json": {"env": {TOKEN: "sk-x"}}}, "", [("client.settings-override", "fail")]),
+        ({MINE: {"env": {"ANTHROPIC_BASE_URL": "{url}", TOKEN: "${KEY}", "ANTHROPIC_MODEL": "claude-local", "CLAUDE_CODE_MAX_CONTEXT_TOKENS": "32768"}}}, "all", [("client.settings-override", "fail")]),
+        ({MINE: {"env": {"ANTHROPIC_BASE_URL": "{url}"}}}, "all", [("client.no-key", "fail")]),
+        ({MINE: {"model": "qwen3-coder"}}, "ANTHROPIC_MODEL", [("client.unknown-model", "fail")]),
+        ({MINE: {"apiKeyHelper": "/nonexistent/helper --print"}}, TOKEN, [("client.key-helper", "fail")]),
+        ({}, "ANTHROPIC_MODEL", [("client.unknown-model", "fail")]),
+    ],
+)  # fmt: skip
+def test_what_claude_code_is_told_by_its_files_counts(
+    tmp_path: Path, listening: int, files: dict[str, Any], dropped: str, expected: list[tuple[str, str]]
+) -> None:
+    url = f"http://127.0.0.1:{listening}"
+    for name, content in files.items():
+        text = content if isinstance(content, str) else json.dumps(content)
+        written(tmp_path / name, text.replace("{url}", url))
+    shell = {} if dropped == "all" else exports(listening)
+    shell.pop(dropped, None)
+    assert client(tmp_path, shell, port=listening) == expected
+
+
+def test_settings_alone_are_enough_and_what_is_odd_in_them_is_theirs(tmp_path: Path, listening: int) -> None:
+    right = {**exports(listening), "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": 1, "NOTHING": None}
+    written(tmp_path / MINE, {"env": right, "futureKey": 1, "hooks": [], "permissions": {"deny": ["WebFetch"]}})
+    written(
+        tmp_path / ".claude.json",
+        {"projects": {"/x": {"mcpServers": {"a": {"env": {"ANTHROPIC_BASE_URL": "http://x"}}}}}},
+    )
+    written(tmp_path / ".claude" / "settings.json.bak", {"env": {"ANTHROPIC_BASE_URL": "http://127.0.0.1:9"}})
+    assert client(tmp_path, port=listening) == []
+
+
+def test_a_tier_by_its_short_name_is_what_the_shell_maps_it_to(tmp_path: Path, listening: int) -> None:
+    shell = {**exports(listening), "ANTHROPIC_DEFAULT_OPUS_MODEL": "claude-local", "ANTHROPIC_MODEL": ""}
+    written(tmp_path / MINE, {"model": "opus"})
+    assert client(tmp_path, shell, port=listening) == []
+    del shell["ANTHROPIC_DEFAULT_OPUS_MODEL"]
+    assert client(tmp_path, shell, port=listening) == [("client.unknown-model", "fail")]
+
+
+def test_a_key_that_claude_code_was_told_not_to_use_is_named(tmp_path: Path, listening: int) -> None:
+    shell = exports(listening)
+    shell["ANTHROPIC_API_KEY"] = shell.pop(TOKEN)
+    assert client(tmp_path, shell, port=listening) == []
+    answers = {"approved": [], "rejected": [shell["ANTHROPIC_API_KEY"][-20:]]}
+    written(tmp_path / ".claude.json", {"customApiKeyResponses": answers})
+    assert client(tmp_path, shell, port=listening) == [("client.key-refused", "warn")]
+
+
+@pytest.mark.parametrize(("command", "expected"), [("echo sk-stackctl-right-key", []), ("echo sk-x", ["client.key-helper"]), ("exit 3", ["client.key-helper"])])  # fmt: skip
+def test_a_program_that_gives_the_key_is_asked_as_claude_code_asks_it(
+    tmp_path: Path, listening: int, command: str, expected: list[str]
+) -> None:
+    shell = exports(listening)
+    del shell[TOKEN]
+    written(tmp_path / MINE, {"apiKeyHelper": command})
+    (tmp_path / "project").mkdir()
+    found = client(tmp_path, {**shell, "PATH": "/bin"}, port=listening, static=False)
+    assert [name for name, _ in found] == expected
+
+
+@pytest.mark.parametrize("path", ["/anthropic", "/v1/messages", "/v1/"])
+def test_a_path_after_the_stacks_address_is_named(tmp_path: Path, listening: int, path: str) -> None:
+    shell = exports(listening)
+    shell["ANTHROPIC_BASE_URL"] += path
+    assert client(tmp_path, shell, port=listening) == [("client.base-url-v1", "fail")]
 
 
 def test_settings_and_start_files_are_named_and_no_key_is_shown(tmp_path: Path, listening: int) -> None:

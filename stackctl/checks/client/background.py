@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from stackctl.checks import answers
 from stackctl.checks.check import Check, Hop
-from stackctl.checks.client.shell import uses
+from stackctl.checks.client import told
+from stackctl.checks.client.told import uses
 from stackctl.clients import claude
 from stackctl.model import Status
 
@@ -36,19 +37,16 @@ def tiers(facts: Facts) -> Iterator[Finding]:
     if facts.loaded is not None:
         served |= set(facts.loaded.config.routes)
     wanted = claude.environment(asdict(client), None, {})
-    wrong = [
-        name
-        for name in _NAMES
-        if facts.environ.get(name) and facts.environ[name] not in served | {wanted.get(name, "")}
-    ]
+    shell = told.shells(facts)
+    wrong = [name for name in _NAMES if shell.get(name) and shell[name] not in served | {wanted.get(name, "")}]
     if wrong:
-        shown = [f"{name}={facts.environ[name]}" for name in wrong]
+        shown = [f"{name}={shell[name]}" for name in wrong]
         yield answers.finding(
             "client.unserved-tier",
             Status.WARN,
             shown,
             name=wrong[0],
-            model=facts.environ[wrong[0]],
+            model=shell[wrong[0]],
             right=client.model,
             names=" ".join(wrong),
             blocks=False,
@@ -60,7 +58,7 @@ def cache(facts: Facts) -> Iterator[Finding]:
     if facts.own and not uses(facts):
         return
     for name, good in _SPOILERS.items():
-        if facts.environ.get("ANTHROPIC_BASE_URL") and facts.environ.get(name, good) != good:
+        if told.url(facts) and facts.environ.get(name, good) != good:
             shown = (f"{name}={facts.environ[name]}",)
             yield answers.finding("client.cache-spoiler", Status.WARN, shown, name=name, good=good, blocks=False)
 

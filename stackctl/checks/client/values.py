@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from stackctl import addresses
 from stackctl.checks import answers
 from stackctl.checks.check import Check, Hop
-from stackctl.checks.client.shell import gateway, uses
+from stackctl.checks.client import told
+from stackctl.checks.client.told import gateway, uses
 from stackctl.clients import claude, proxy
 from stackctl.model import Status
 
@@ -23,11 +24,12 @@ _KEYS = {"authorization", "x-api-key"}  # what keys are sent in; Claude Code 2.1
 
 def values(facts: Facts) -> Iterator[Finding]:
     """The address, the key and the model name in this shell are written as a client can use them."""
-    if not facts.environ.get(_URL):
+    if not told.url(facts):
         return
+    shell = told.shells(facts)
     for name in (_URL, claude.TOKEN, "ANTHROPIC_API_KEY", _MODEL):
-        value = facts.environ.get(name, "")
-        why = _spoilt(value.strip()) or _of_its_kind(name, facts)
+        value = shell.get(name, "")
+        why = _spoilt(value.strip()) or (_of_its_kind(name, facts) if value else "")
         if why:
             yield answers.finding("client.malformed", Status.FAIL, (f"{name} {why}",), name=name, why=why)
             return
