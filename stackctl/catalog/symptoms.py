@@ -16,6 +16,7 @@ from stackctl import catalog
 from stackctl.model import ServiceKind
 
 TAIL = 512 * 1024  # bytes of a log that are looked at: a start writes some 30 KiB, a traceback rarely 50
+_LAST_WORDS = 12  # lines
 _LINE = 2048  # characters of a line that are looked at; a cause stands at its beginning
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]{0,20}[A-Za-z]")
@@ -60,6 +61,7 @@ class Failure(_Row, frozen=True, forbid_unknown_fields=True, kw_only=True):
     sample: str
     rank: Literal[0, 1, 2] = 0
     after_stop: bool = True
+    starting: bool = False
 
 
 class Symptoms(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -105,19 +107,21 @@ def table() -> Symptoms:
 def diagnose(service: str, text: str, *, engine: str = "NAME") -> Cause | None:
     """The true cause of a failure in the log text of an engine or a gateway, or None when no known one is in it.
 
-    Only the last run in the text counts, and each row's last match. A row that names a cause wins over a general one,
-    and that over one which only says that something died; among equals the earliest does: the others followed.
+    Only the last run in the text counts, of one that became ready only what follows, and each row's last match. A row
+    that names a cause wins over a general one, and that over one which only says that something died; among equals the
+    earliest does: the others followed.
     `service` is a ServiceKind or its value (ValueError for another); `engine` is the name in the remedy's
     `engines.NAME`.
     """
     service = ServiceKind(service)
     text = last_run(service, clean(text))
     told = _first(service, table().stop, text)
+    ready = _ready(service, text)
     best: tuple[tuple[int, int, int], Failure, re.Match[str]] | None = None
     for index, (row, pattern) in enumerate(_failures(service)):
         end = told if told is not None and not row.after_stop else len(text)
         found = None
-        for found in pattern.finditer(text, 0, end):  # noqa: B007 - the last one counts
+        for found in () if ready and row.starting else pattern.finditer(text, ready, end):  # noqa: B007 - the last one counts
             pass
         if found is None:
             continue
@@ -167,6 +171,12 @@ def last_error(text: str) -> str | None:
         name = found["name"].rsplit(".", 1)[-1]
         return f"{name}: {said}".rstrip(": ")[:500]
     return None
+
+
+def ends_in_error(text: str) -> bool:
+    """Whether the last words of a log are an exception: what wrote it ended by that."""
+    lines = [_PREFIX.sub("", line, count=1).strip() for line in clean(text).splitlines()[-_LAST_WORDS:]]
+    return any(_EXCEPTION.match(line) for line in lines)
 
 
 def phase(service: str, line: str) -> Phase | None:
@@ -222,6 +232,15 @@ def last_run(service: str, text: str) -> str:
             for found in re.finditer(row.pattern, text):
                 begin = max(begin, text.rfind("\n", 0, found.start()) + 1)
     return text[begin:]
+
+
+def _ready(service: str, text: str) -> int:
+    """Where a run says that it is ready: what it said before that did not stop it. 0 where it does not."""
+    end = 0
+    for row, pattern in _phases(service):
+        if row.id == "ready":
+            end = max([end, *(found.end() for found in pattern.finditer(text))])
+    return end
 
 
 def _first(service: str, rows: tuple[Marker, ...], text: str) -> int | None:

@@ -6,6 +6,7 @@ import errno
 import functools
 import os
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stackctl.catalog import running, symptoms
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from stackctl.checks.facts import Facts
     from stackctl.runstate import ServiceRecord
 
+_READ_ON = "read the lines above it in that log; what it speaks of stands in the command line, or in the model's files"
 _WELL = frozenset({State.READY, State.STOPPED, State.STOPPING})
 
 
@@ -100,10 +102,17 @@ def _one(kind: ServiceKind, name: str, text: str, facts: Facts) -> Iterator[Find
         kind, text, record, facts, by_hand=by_hand
     ):
         last = symptoms.last_error(text) or next((line for line in reversed(text.splitlines()) if line.strip()), "")
-        detail = record.detail if record is not None else "the last start ended before it was ready"
-        yield answers.finding(
-            f"{hop}.crashed", Status.FAIL, (facts.clean(last[:300]),), service=name, detail=facts.clean(detail)
+        detail = (
+            last if by_hand else record.detail if record is not None else "the last start ended before it was ready"
         )
+        told = answers.finding(
+            f"{hop}.crashed",
+            Status.FAIL,
+            (facts.clean(last[:300]),),
+            service=name,
+            detail=facts.clean(detail[:300]),
+        )
+        yield replace(told, remedy=_READ_ON, fix="") if by_hand else told
     elif by_hand or (kind is ServiceKind.ENGINE and facts.running):  # our own gateway keeps a record (storms.py)
         for each in running.noticed(kind.value, text, engine=engine):
             times = "" if each.count == 1 else f" (seen {each.count} times)"
@@ -119,13 +128,17 @@ def _failed(record: ServiceRecord | None, facts: Facts) -> bool:
 
 
 def _ended_early(kind: ServiceKind, text: str, record: ServiceRecord | None, facts: Facts, *, by_hand: bool) -> bool:
-    """Whether the last run of a service of ours ended while it started, and was not told to."""
-    if by_hand or facts.running or not _failed(record, facts):
+    """Whether the last run of a service of ours ended while it started, and was not told to; a file of somebody's, in which
+    nothing is known of what came of it, has the exception that ended it in its last lines.
+    """
+    if not by_hand and (facts.running or not _failed(record, facts)):
         return False
     run = symptoms.last_run(kind, symptoms.clean(text))
-    begun = any(symptoms.phase(kind, line) for line in run.splitlines()[:200])
-    ready = any(found.id == "ready" for line in run.splitlines() if (found := symptoms.phase(kind, line)))
-    return begun and not ready and not symptoms.stopped(kind, run)
+    if any(found.id == "ready" for line in run.splitlines() if (found := symptoms.phase(kind, line))):
+        return False
+    if by_hand:
+        return len(text) < symptoms.TAIL and symptoms.ends_in_error(run)
+    return any(symptoms.phase(kind, line) for line in run.splitlines()[:200]) and not symptoms.stopped(kind, run)
 
 
 def moved(facts: Facts) -> Iterator[Finding]:

@@ -147,6 +147,45 @@ def test_among_equals_the_earliest_line_is_the_cause() -> None:
     assert cause.id == "no_weights"
 
 
+def test_what_a_run_said_before_it_was_ready_is_no_cause_and_what_only_starts_die_of_is_none_later() -> None:
+    ready = "INFO:     Application startup complete."
+    unreachable, oom = (next(row.sample for row in ROWS if row.id == each) for each in ("hub_unreachable", "oom"))
+    for text, expected in {
+        f"{unreachable}\n{oom}\n{ready}\n": None,
+        f"{ready}\n{unreachable}\n": None,
+        f"{unreachable}\n{ready}\n{oom}\n": "oom",
+        f"{ready}\n  version 0.32.0\n{unreachable}\n": "hub_unreachable",
+    }.items():
+        cause = symptoms.diagnose("engine", text)
+        assert (cause.id if cause else None) == expected, text
+
+
+# As the services wrote them in reports: what each must be read as.
+REPORTED = {
+    "shm": "torch.distributed.DistBackendError: NCCL error in: NCCLUtils.cpp:77, unhandled system error, NCCL version 2.27.5\n"
+    "Error while creating shared memory segment /dev/shm/nccl-hq1WZs (size 33030528), error: No space left on device (28)",
+    "disk_full": "RuntimeError: Data processing error: CAS service error : IO Error: No space left on device (os error 28)",
+    "no_compiler": "InvalidCxxCompiler: No working C++ compiler found in torch._inductor.config.cpp.cxx: (None, 'g++')",
+    "illegal_instruction": "Worker proc VllmWorker-0 died unexpectedly (exit code: -4), shutting down executor.",
+    "killed": "(APIServer pid=7) INFO x\nKilled",
+    "oom": "RuntimeError: Worker failed with error 'CUDA out of memory. Tried to allocate 2.32 GiB.', please check the stack trace",
+    "settings": "1 validation error for ModelConfig\n  Value error, `limit_mm_per_prompt` is only supported for multimodal models. [type=x]",
+    "open_files": "zmq.error.ZMQError: Too many open files",
+    "address": "(APIServer pid=7) PermissionError: [Errno 13] Permission denied",
+    "missing_package": "ImportError: This modeling file requires the following packages that were not found in your environment: "
+    "flash_attn, tiktoken. Run `pip install flash_attn tiktoken`",
+    "hub_certificate": "requests.exceptions.SSLError: (MaxRetryError(\"Caused by SSLError(SSLCertVerificationError(1, '[SSL: "
+    'CERTIFICATE_VERIFY_FAILED] certificate verify failed")',
+}
+
+
+@pytest.mark.parametrize(("expected", "text"), REPORTED.items(), ids=REPORTED.keys())
+def test_a_cause_is_read_as_people_report_it(expected: str, text: str) -> None:
+    cause = symptoms.diagnose("engine", text)
+    assert cause is not None
+    assert cause.id == expected
+
+
 def test_the_last_match_of_a_row_is_shown() -> None:
     sample = next(row.sample for row in ROWS if row.id == "kv_too_small")
     cause = symptoms.diagnose("engine", f"{sample}\n{sample.replace('46464', '2048')}")

@@ -131,6 +131,22 @@ def test_a_named_log_without_its_beginning_is_not_taken_for_a_crash(tmp_path: Pa
     assert not said(Facts(environ={}, home="/", cwd="/", flags=Flags(), static=True, url_target="http://x", logs=texts))
 
 
+UNKNOWN = "(APIServer pid=6) Traceback (most recent call last):\n(APIServer pid=6) ValueError: quite new, in the first process\n"
+
+
+def test_a_named_log_that_ends_in_an_unknown_exception_is_told_with_it(tmp_path: Path) -> None:
+    whole = read("engine-start")
+    begun = "\n".join(line for line in whole.splitlines() if "Application startup complete" not in line) + "\n"
+    (tmp_path / "vllm.out").write_text(begun + UNKNOWN)
+    (tmp_path / "well.out").write_text(f"{whole}\n{UNKNOWN}")  # it was ready: a request of one client
+    texts = logs.given([str(tmp_path / "vllm.out"), str(tmp_path / "well.out")])
+    (found,) = said(Facts(environ={}, home="/", cwd="/", flags=Flags(), static=True, url_target="http://x", logs=texts))
+    assert (found.id, found.fix) == ("engine.crashed", "")
+    assert "quite new" in found.cause
+    assert "vllm.out" in found.cause
+    assert "stackctl logs" not in found.remedy
+
+
 def test_what_is_no_log_of_a_server_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("dear diary\n")
     for name in ("notes.txt", "none.log", "."):
