@@ -12,6 +12,7 @@ import os
 import re
 import stat
 import time
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ STALE = 90 * DAY  # for compilation caches: one is made again in minutes, but al
 _HALF = 1 * DAY  # for files that were being written when their process died
 PARTIAL = ".partial"  # how the name of what is being made, or removed, ends
 PREVIOUS = "environment before upgrade"
+TRIAL = "upgrade-trial"  # the name of the stack that proves new environments
 # Names that toolchain/locate.py, chat_templates.py and embedded.py give: only their locks are ours.
 _MADE = re.compile(
     r"(?:(?:engine|gateway)-.+-[0-9a-f]{12}-py\d+\.\d+|(?:chat-templates-vllm-[\d.]+|SmolLM2-135M-Instruct)-[0-9a-f]{12})"
@@ -64,6 +66,16 @@ def size(path: str) -> int:
                 seen.add((facts.st_dev, facts.st_ino))
                 total += facts.st_size
     return total
+
+
+def occupied(path: str) -> int:
+    """The bytes that a disk gets back when a file, or all below a directory, goes: what has a name elsewhere stays."""
+    links: Counter[tuple[int, int, int, int]] = Counter()
+    for each in _files(path):
+        with contextlib.suppress(OSError):
+            facts = os.lstat(each)
+            links[facts.st_dev, facts.st_ino, facts.st_nlink, facts.st_blocks] += 1
+    return sum(blocks * 512 for (_, _, names_, blocks), found in links.items() if found >= names_)
 
 
 def _files(path: str) -> Iterator[str]:
@@ -223,6 +235,13 @@ def old_of_stack(stack: StackPaths, now: float) -> list[Belonging]:
         elif name.endswith((".tmp", ".new")) and os.path.isfile(each.path) and _age(each.path, now) > _HALF:
             found.append(Belonging("half-written", each.path, each.size, stack=stack.name))
     return found
+
+
+def trial_left() -> str:
+    """The directory of a trial of new environments that was killed; empty when there is none."""
+    stack = StackPaths(TRIAL)
+    ours = os.path.lexists(paths.trial_file()) and os.path.lexists(stack.root)
+    return stack.root if ours and not runstate.is_locked(stack) else ""
 
 
 def _age(path: str, now: float) -> float:

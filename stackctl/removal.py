@@ -8,7 +8,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-from stackctl import amounts, belongings
+from stackctl import amounts, belongings, runstate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,6 +21,19 @@ _WHOLE = {  # directories that count only as long as they are whole
     "chat templates",
     belongings.PREVIOUS,
 }
+
+
+def garbage(now: float) -> list[Belonging]:
+    """What can go, at a unix time: nothing that a stack or an install uses."""
+    unused = [each for each in belongings.outdated() if not belongings.users(each.path)]
+    stacks = belongings.stacks()
+    dead = [each for each in belongings.halves() if not at_work(each)]
+    if left := belongings.trial_left():
+        dead.append(belongings.of("trial of an upgrade", left))
+    found = [*unused, *dead, *(each for stack in stacks for each in belongings.old_of_stack(stack, now))]
+    if not any(runstate.is_locked(stack) for stack in stacks):
+        found += belongings.stale_caches(now)
+    return found
 
 
 def remove(things: Sequence[Belonging]) -> list[str]:

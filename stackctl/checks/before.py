@@ -20,6 +20,7 @@ NAMES = {
     "address.": "machine.address",
     "memory": "machine.memory",
     "disk": "machine.disk",
+    "requirements.disk": "machine.disk",
     "shm": "machine.shm",
     "gpu": "machine.gpu",
     "requirements.driver": "machine.driver",

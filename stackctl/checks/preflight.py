@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from stackctl import belongings, checkpoint, fetch, files, paths, runstate, sockets, toolchain, vllm_flags
 from stackctl.checks import code
 from stackctl.config import EMBEDDED
-from stackctl.host import GIB
+from stackctl.host import DISK_FLOOR, GIB
 from stackctl.model import Finding, Status
 from stackctl.plan import EMBEDDED_MEMORY, advise
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from stackctl.toolchain import Toolchain
 
 MIB = 1024**2
-DISK_FLOOR = 512 * MIB  # logs, state and compilation caches of a run
 SHM_FLOOR = 32 * MIB  # vLLM's message queues between its processes; a container's default is 64 MB
 
 

@@ -152,7 +152,8 @@ def _one(
     worse = _worse(finding, before, after, reveals=reveals)
     if worse:
         applied.undo()
-        output.warn(f"it did not help, and is undone: {worse}")
+        gone = " (what was removed stays so)" if change.removals else ""
+        output.warn(f"it did not help, and is undone{gone}: {worse}")
         return Mended(finding.id, change.says, "undone", worse)
     applied.keep()
     for path, copy in applied.backups:

@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from stackctl import amounts, belongings, files, output, paths, removal, runstate
-from stackctl.commands import upgrade
 from stackctl.errors import ConfigError, StackError
 from stackctl.output import Outcome
 
@@ -22,24 +21,11 @@ def run(*, dry_run: bool, yes: bool) -> Outcome:
         if os.path.lexists(directory):
             files.check_private_dir(directory)
     told = [] if dry_run else [line for stack in belongings.stacks() for line in runstate.reconcile(stack)]
-    things = garbage(belongings.now())
+    things = removal.garbage(belongings.now())
     if not things:
         return Outcome(lines=[*told, "stackctl: nothing to remove"], data=as_data((), ()))
     left = _ask_and_remove(things, "Remove these?", dry_run=dry_run, yes=yes)
     return Outcome(lines=[*told, *removed_lines(things, left)], data=as_data(things, left))
-
-
-def garbage(now: float) -> list[Belonging]:
-    """What can go, at a unix time: nothing that a stack or an install uses."""
-    unused = [each for each in belongings.outdated() if not belongings.users(each.path)]
-    stacks = belongings.stacks()
-    dead = [each for each in belongings.halves() if not removal.at_work(each)]
-    if left := upgrade.trial_left():
-        dead.append(belongings.of("trial of an upgrade", left))
-    found = [*unused, *dead, *(each for stack in stacks for each in belongings.old_of_stack(stack, now))]
-    if not any(runstate.is_locked(stack) for stack in stacks):
-        found += belongings.stale_caches(now)
-    return found
 
 
 def _ask_and_remove(things: Sequence[Belonging], question: str, *, dry_run: bool, yes: bool) -> list[str] | None:

@@ -14,7 +14,7 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any
 
-from stackctl import config, files, host, output, paths, planning, runstate, starting, supervise, toolchain
+from stackctl import belongings, config, files, host, output, paths, planning, runstate, starting, supervise, toolchain
 from stackctl.checks import preflight
 from stackctl.commands import provision, up
 from stackctl.config import EMBEDDED, Flags
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from stackctl.toolchain import Toolchain
     from stackctl.toolchain.builds import Build
 
-TRIAL = "upgrade-trial"  # the name of the stack that proves new environments
 _KINDS = (ServiceKind.ENGINE, ServiceKind.GATEWAY)
 
 
@@ -140,25 +139,21 @@ def _switched(tools: Sequence[tuple[Build, Toolchain]], what: str) -> Outcome:
 # --- the proof ------------------------------------------------------------------------------------------------------
 
 
-def trial_left() -> str:
-    """The directory of a trial that was killed; empty when there is none."""
-    stack = StackPaths(TRIAL)
-    ours = os.path.lexists(paths.trial_file()) and os.path.lexists(stack.root)
-    return stack.root if ours and not runstate.is_locked(stack) else ""
-
-
 def _prove(loaded: Loaded, machine: Host, kinds: Sequence[ServiceKind]) -> None:
     """Run a stack from the new environments until a token has come through it; nothing of it is left afterwards."""
-    stack = StackPaths(TRIAL)
+    stack = StackPaths(belongings.TRIAL)
     _remove_trial(stack)
     if os.path.lexists(stack.root):
         raise StackError(
-            f"there is a stack named `{TRIAL}`", remedy=f"stackctl down --name {TRIAL}; rm -r {stack.root}"
+            f"there is a stack named `{belongings.TRIAL}`",
+            remedy=f"stackctl down --name {belongings.TRIAL}; rm -r {stack.root}",
         )
     try:
         file = paths.trial_file()  # there before anything of the trial is, and gone after it: it says whose that is
         files.write_private(file, json.dumps(_trial_config(loaded)))  # JSON is YAML
-        prepared = planning.decide(config.load(Flags(config=file, name=TRIAL), {}), machine, find=_finder(kinds))
+        prepared = planning.decide(
+            config.load(Flags(config=file, name=belongings.TRIAL), {}), machine, find=_finder(kinds)
+        )
         provision.fail_on(preflight.run(prepared))
         provision.fetch_models(prepared)
         order = up.order_of(prepared)
@@ -215,9 +210,9 @@ def _trial_config(loaded: Loaded) -> dict[str, Any]:
 
 def _remove_trial(stack: StackPaths) -> None:
     """Take down and remove what a trial has left; a stack of that name which is not ours is let be."""
-    if trial_left():
+    if belongings.trial_left():
         runstate.reconcile(stack)
-    if left := trial_left():
+    if left := belongings.trial_left():
         shutil.rmtree(left, ignore_errors=True)
     if not os.path.lexists(stack.root):
         with contextlib.suppress(FileNotFoundError):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 GIB = 1024**3
+DISK_FLOOR = GIB // 2  # bytes that logs, state and compilation caches of a run want
 
 Vendor = Literal["nvidia", "amd"]
 

@@ -8,7 +8,7 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from stackctl import trust
+from stackctl import removal, trust
 from stackctl.errors import StackError
 from stackctl.hub import again
 
@@ -48,7 +48,8 @@ def apply(
 ) -> Applied:
     """Do all of it; `run` does a command of stackctl's own and raises StackError where that fails.
 
-    `on_progress` hears of downloads. What fails half-way is undone before the error goes on: StackError, OSError.
+    `on_progress` hears of downloads. What fails half-way is undone before the error goes on (StackError, OSError); only
+    what was removed stays so.
     """
     done = Applied(change)
     try:
@@ -63,12 +64,18 @@ def apply(
             before = stat.S_IMODE(os.lstat(path).st_mode)
             os.chmod(path, mode, follow_symlinks=os.chmod not in os.supports_follow_symlinks)
             done._undo.append(lambda path=path, before=before: os.chmod(path, before))  # type: ignore[misc]  # noqa: SLF001
+        _removed(change)
         for command in change.commands:
             run(command)
     except BaseException:
         done.undo()
         raise
     return done
+
+
+def _removed(change: Change) -> None:
+    if left := removal.remove(change.removals):
+        raise StackError("not everything could be removed", remedy="stop what uses it, then again", evidence=(*left,))
 
 
 def _variable(name: str, value: str | None, done: Applied) -> None:

@@ -12,6 +12,7 @@ from stackctl import redact
 
 if TYPE_CHECKING:
     from stackctl import shell
+    from stackctl.belongings import Belonging
     from stackctl.hub.again import Again
 
 _SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD")  # in the name of a variable whose value is one
@@ -38,6 +39,7 @@ class Change:
     stackctl's own (without the options of the one that runs), in order after the files.
 
     `variables` are those of the shell that asks, which only evaluates what is printed for it.
+    `removals` are things that stackctl made and nothing uses; nothing brings them back.
     `commands` may hold `("install", KIND)`, which is no command of the command line: a managed environment made anew.
     """
 
@@ -47,6 +49,7 @@ class Change:
     commands: tuple[tuple[str, ...], ...] = ()
     fetches: tuple[Again, ...] = ()
     variables: tuple[shell.Change, ...] = ()
+    removals: tuple[Belonging, ...] = ()
 
     def __add__(self, other: Change) -> Change:
         """Both, this one first; a file that both write is written once, as the other leaves it."""
@@ -61,11 +64,12 @@ class Change:
             tuple(commands),
             self.fetches + other.fetches,
             self.variables + other.variables,
+            self.removals + other.removals,
         )
 
     def __bool__(self) -> bool:
         """Whether it would do anything."""
-        return bool(self.edits or self.modes or self.commands or self.fetches or self.variables)
+        return bool(self.edits or self.modes or self.commands or self.fetches or self.variables or self.removals)
 
 
 def shown(change: Change) -> list[str]:
@@ -98,6 +102,9 @@ def shown(change: Change) -> list[str]:
             lines.append(f"+{_variable(name, value)}")
     for path, mode in change.modes:
         lines.append(f"chmod {mode:o} {path}   (now {stat.S_IMODE(os.lstat(path).st_mode):o})")
+    lines += [
+        f"remove      {each.path}  (what nothing uses: {each.what}, {each.size:,} bytes)" for each in change.removals
+    ]
     lines += [
         f"install the {command[1]}'s environment anew" if command[0] == "install" else f"stackctl {' '.join(command)}"
         for command in change.commands

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from stackctl.errors import StackError
-from stackctl.repair import handmade, modelfiles, refused, room, running, shellvars, stackfile, startup, theirs
+from stackctl.repair import handmade, modelfiles, refused, room, running, shellvars, space, stackfile, startup, theirs
 from stackctl.repair.change import Change
 from stackctl.repair.context import Here, ImpossibleError
 
@@ -29,6 +29,7 @@ NAMES: dict[str, Verb] = {
     **theirs.VERBS,
     **running.VERBS,
     **room.VERBS,
+    **space.VERBS,
     **startup.VERBS,
     **modelfiles.VERBS,
     **shellvars.VERBS,

@@ -10,6 +10,7 @@ import shlex
 import shutil
 import signal
 import socket
+import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,24 @@ def within(case: Case, given: dict[str, Any]) -> None:
     case.prefix = ["unshare", "--mount", "--map-root-user", "sh", "-c", f'{" && ".join(mounts)} && exec "$@"', "sh"]
     if given.get("localhost"):
         case.env["ANTHROPIC_BASE_URL"] = case.env["ANTHROPIC_BASE_URL"].replace("127.0.0.1", "localhost")
+
+
+def small_disk(case: Case, given: dict[str, Any]) -> None:
+    """The state directory is a disk of `size` MiB, with `old` MiB of a log of last year and `film` MiB of the user's."""
+    logs = case.stack_root / "logs"
+    case.state.mkdir()
+    options = f"size={given['size']}m,mode=700,uid={os.getuid()}"
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "stackctl", str(case.state)], check=True, capture_output=True
+    )
+    case.after.callback(subprocess.run, ["umount", "--lazy", str(case.state)], check=False, capture_output=True)
+    for each in (case.state / "stacks", case.stack_root, logs):
+        each.mkdir(mode=0o700)
+    for file, size in ((logs / "engine.log", given.get("old", 0)), (case.state / "film.mkv", given["film"])):
+        with file.open("wb") as stream:
+            os.posix_fallocate(stream.fileno(), 0, max(1, size << 20))
+    os.utime(logs / "engine.log", (1.7e9, 1.7e9))
+    case.proof = (case.state / "film.mkv").exists
 
 
 def state_link(case: Case, given: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stackctl import belongings, paths
+from stackctl import belongings, paths, removal
 from stackctl.commands import gc, uninstall
 from stackctl.errors import ConfigError, PreflightError, StackError
 from stackctl.hub import fetched
@@ -66,7 +66,7 @@ def test_an_environment_of_another_lock_goes_and_the_present_one_stays() -> None
     old = _environment(OLD, "f" * 64)
     stranger = Path(paths.envs_dir()) / "engine-mine-1-0123456789ab-py3.11"
     stranger.mkdir()
-    found = gc.garbage(belongings.now())
+    found = removal.garbage(belongings.now())
     assert [(each.what, each.path) for each in found] == [("environment", str(old))]
     assert 1000 < found[0].size < 1300
     outcome = gc.run(dry_run=False, yes=True)
@@ -87,7 +87,7 @@ def test_what_a_process_runs_from_is_no_garbage(tmp_path: Path) -> None:
         assert child.stdout is not None
         child.stdout.readline()
         assert belongings.users(str(old)) == [child.pid]
-        assert gc.garbage(belongings.now()) == []
+        assert removal.garbage(belongings.now()) == []
         with pytest.raises(StackError) as caught:
             _gone()
         assert f"in use by {child.pid}" in caught.value.evidence[0]
@@ -95,7 +95,7 @@ def test_what_a_process_runs_from_is_no_garbage(tmp_path: Path) -> None:
     finally:
         child.kill()
         child.communicate()
-    assert [each.path for each in gc.garbage(belongings.now())] == [str(old)]
+    assert [each.path for each in removal.garbage(belongings.now())] == [str(old)]
 
 
 def test_half_made_installs_go_but_not_one_that_is_at_work() -> None:
@@ -104,7 +104,7 @@ def test_half_made_installs_go_but_not_one_that_is_at_work() -> None:
     lock = Path(paths.envs_dir()) / f"{OLD}.lock"
     with lock.open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
-        assert gc.garbage(belongings.now()) == []
+        assert removal.garbage(belongings.now()) == []
         with pytest.raises(StackError) as caught:
             _gone()
         assert "at work" in caught.value.evidence[0]
@@ -120,7 +120,7 @@ def test_old_logs_go_only_of_stacks_that_do_not_run(home: Path) -> None:
             _aged(root / each, 31)
     with (home / "stacks" / "busy" / "lock").open("r+") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
-        found = gc.garbage(belongings.now())
+        found = removal.garbage(belongings.now())
     assert sorted((each.what, each.stack, os.path.basename(each.path)) for each in found) == [
         ("corrupt state", "idle", "state.json.corrupt-17"),
         ("old log", "idle", "engine.log"),
@@ -134,7 +134,7 @@ def test_caches_that_nothing_has_used_for_a_season_are_stale(home: Path) -> None
         (each / "graph").write_text("x")
         _aged(each / "graph", days)
         _aged(each, 200)
-    assert [os.path.basename(each.path) for each in gc.garbage(belongings.now())] == ["old"]
+    assert [os.path.basename(each.path) for each in removal.garbage(belongings.now())] == ["old"]
 
 
 def test_a_dry_run_changes_nothing_and_without_a_terminal_a_yes_is_asked_for(home: Path) -> None:
