@@ -120,14 +120,18 @@ def _hand(facts: Facts, key: str | None) -> tuple[Lane, ...]:
         params = row.get("litellm_params") if isinstance(row, dict) else None
         if not isinstance(params, dict) or not isinstance(row.get("model_name"), str) or row["model_name"] in found:
             continue
-        name, model, base = row["model_name"], str(params.get("model", "")), _secret(params, "api_base", environ)
+        name, model, base = (
+            row["model_name"],
+            str(params.get("model", "")).strip(),
+            _secret(params, "api_base", environ),
+        )
         if "*" in name and base is None:
             continue  # any model of a provider's: nobody knows which, and each costs money
         handed_on = "*" in name and model.endswith("*")
         served = model.partition("/")[2] or model
         behind = None
         if isinstance(base, str) and not handed_on:
-            at = base.rstrip("/").removesuffix("/v1")
+            at = base.strip().rstrip("/").removesuffix("/v1")
             sent = _secret(params, "api_key", environ)
             wanted = sent is None and asked and not facts.static and target.wants_key(at)
             sent = _by_itself(model, environ) if wanted else sent

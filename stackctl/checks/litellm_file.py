@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 from stackctl.errors import ConfigError
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 _LARGEST = 1 << 20  # bytes of a configuration that are read
 _MOST = 50  # files
+_TAB = re.compile(rb" *\t")
 
 
 def read(path: str) -> Mapping[str, Any]:
@@ -42,15 +44,20 @@ def one(path: str) -> Mapping[str, Any]:
     """A file of LiteLLM's own, by plain YAML's rules. Raises ConfigError, with the line, for what is none."""
     import yaml
 
+    raw = b""
     try:
         with open(path, "rb") as stream:
-            found = yaml.load(stream.read(_LARGEST), getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - a SafeLoader
+            raw = stream.read(_LARGEST)
+        found = yaml.load(raw, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - a SafeLoader
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}", remedy="name a file that you can read") from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark is not None else path
-        raise ConfigError(f"{where}: {getattr(error, 'problem', None) or error}", remedy="correct that line") from error
+        said = getattr(error, "problem", None) or error
+        if mark is not None and _TAB.match(b"".join(raw.splitlines()[mark.line : mark.line + 1])):
+            said = "a tab stands before the first word, and YAML takes only blanks there"
+        raise ConfigError(f"{where}: {said}", remedy="correct that line") from error
     if not isinstance(found, dict):
         raise ConfigError(f"{path} is not a mapping", remedy="it begins with  model_list:")
     return found

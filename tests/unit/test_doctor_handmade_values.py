@@ -139,3 +139,26 @@ def test_a_name_that_only_litellms_own_network_knows_is_no_fault() -> None:
     # Longer than a name can be: nobody is asked for it.
     config = {"general_settings": {"database_url": f"postgresql://u:p@{'d' * 64}.db:5432/litellm"}}
     assert list(leans.there(facts(config))) == []
+
+
+@pytest.mark.parametrize(
+    ("params", "name", "fix"),
+    [
+        (
+            {"model": "hosted_vllm/m "},
+            "configuration.stray-blank",
+            "litellm.set model_list.0.litellm_params.model hosted_vllm/m",
+        ),
+        ({"api_key": f" {KEY}"}, "configuration.stray-blank", ""),
+        ({"mock_response": "hi"}, "configuration.mock", "litellm.unset model_list.0.litellm_params.mock_response"),
+    ],
+)
+def test_a_slip_in_a_row_is_named(params: dict[str, Any], name: str, fix: str) -> None:
+    found = [*values.blanks(facts(row(**params))), *values.mocks(facts(row(**params)))]
+    assert [(each.id, each.fix) for each in found] == [(name, fix)]
+    assert KEY not in str(found)
+
+
+def test_a_model_list_that_is_no_list_is_said_to_be_none() -> None:
+    (found,) = settings.readable(facts({**WELL, "model_list": {"claude-local": {}}}))
+    assert found.cause == "`model_list` is no list, and LiteLLM wants one: a - before each row"

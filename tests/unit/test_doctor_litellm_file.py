@@ -45,6 +45,7 @@ def test_a_nested_file_that_lies_beside_the_first_one_is_read_there(tmp_path: Pa
         ({"main": "include: [models.yaml]\n"}, "includes models.yaml, and there is no"),
         ({"main": "include: models.yaml\n"}, "include is not a list of files"),
         ({"main": "include: [models.yaml]\n", "models": "a: 1\nb: [\n"}, "models.yaml:3"),
+        ({"main": "model_list:\n\t- model_name: a\n"}, "main.yaml:2: a tab stands before the first word"),
         ({"main": "- a\n"}, "main.yaml is not a mapping"),
     ],
 )

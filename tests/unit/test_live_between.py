@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
+import time
 import uuid
 from typing import TYPE_CHECKING
 
 import pytest
 
-from stackctl.checks import answers
-from stackctl.checks.live import answering, between, client, repeats
+from stackctl.checks import answers, live, runner
+from stackctl.checks.endpoints import Lane
+from stackctl.checks.facts import Facts
+from stackctl.checks.live import answering, between, client, nearby, repeats
+from stackctl.checks.live.peer import Peer
+from stackctl.config import Flags
 from stackctl.model import Status
 from tests.fakes import wire
 from tests.unit.test_live_pages import NGINX, server
@@ -113,3 +119,61 @@ def test_answers_out_of_a_cache_are_told_from_a_server_whose_ids_mean_nothing() 
     like = (200, EVENT_STREAM, kept[2].replace(b'"hi"', b'"ho"'))
     with server(in_turn(kept, kept, like)) as peer:
         assert list(repeats.stored(peer, None)) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (
+            "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: certificate has expired (_ssl.c:1006)",
+            "certificate has expired",
+        ),
+        (
+            "[ssl: certificate_verify_failed] certificate verify failed: ip address mismatch, certificate is not valid for '1.2.3.4'. (_ssl.c:1006)",
+            "ip address mismatch, certificate is not valid for '1.2.3.4'",
+        ),
+        ("[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)", ""),
+        ("connection refused", ""),
+    ],
+)
+def test_why_a_certificate_is_not_trusted_is_in_openssls_words(error: str, why: str) -> None:
+    assert answering.untrusted(error) == why
+
+
+def test_an_address_with_an_endpoint_behind_it_is_cut_where_the_server_answers() -> None:
+    def answered(path: str) -> Answer:
+        return (200, {}, b'{"data": []}') if path in {"/v1/models", "/deep/v1/models"} else UNKNOWN
+
+    with server(lambda *_: UNKNOWN, answered) as peer:
+        url = peer.endpoint.url
+        assert nearby.above(f"{url}/v1/messages") == url
+        assert nearby.above(f"{url}/deep/ui") == f"{url}/deep"
+        assert nearby.above(url) == ""
+    with server(lambda *_: UNKNOWN) as peer:
+        assert nearby.above(f"{peer.endpoint.url}/v1/messages") == ""
+
+
+def test_a_gateway_without_the_path_is_told_from_one_that_asks_its_engine_for_one() -> None:
+    with server(lambda *_: (404, {}, b"404 page not found")) as peer:
+        front = Peer(dataclasses.replace(peer.endpoint, where="gateway"), time.monotonic() + 30)
+        assert [each.id for each in answering.token(front, None)] == ["gateway.no-messages"]
+        assert [each.id for each in answering.token(front, peer)] == ["gateway.wrong-path"]
+
+
+def test_nothing_at_all_with_status_200_is_an_empty_answer() -> None:
+    with server(lambda *_: (200, {}, b"")) as peer:
+        assert [each.id for each in answering.token(peer, None)] == ["engine.empty"]
+
+
+def test_code_of_ones_own_is_what_to_look_at_first_where_a_gateway_fails() -> None:
+    with server(lambda *_: (500, {}, b'{"error": {"message": "nothing there"}}')) as peer:
+        front = dataclasses.replace(peer.endpoint, where="gateway")
+        config = {"litellm_settings": {"callbacks": ["my_guard.handler", "prometheus"]}}
+        facts = Facts({}, "/", "/", Flags(), False, hand_config=config, hand_file="f", lanes=(Lane("m", None, front),))
+        facts = dataclasses.replace(facts, began=time.monotonic())
+        found = [each for each in runner.run(live.checks(facts), facts, budget=30) if each.status is Status.FAIL]
+    assert [each.id for each in found] == ["gateway.error"]
+    assert (
+        found[0].evidence[-1]
+        == "code of your own runs within each request: litellm_settings.callbacks: my_guard.handler"
+    )

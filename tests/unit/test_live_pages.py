@@ -34,22 +34,21 @@ Answer = tuple[int, dict[str, str], bytes]
 
 
 @contextlib.contextmanager
-def server(answer: Callable[[str, int], Answer]) -> Iterator[Peer]:
-    """An engine behind something; `answer` gets the method and the length of the body."""
+def server(answer: Callable[[str, int], Answer], at: Callable[[str], Answer] | None = None) -> Iterator[Peer]:
+    """An engine behind something; `answer` gets the method and the length of the body, `at` the path of a GET."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         server_version, sys_version = "uvicorn", ""
 
         def do_GET(self) -> None:
-            self._answer(0)
+            self._say(*(at(self.path) if at else answer("GET", 0)))
 
         def do_POST(self) -> None:
             length = int(self.headers["Content-Length"])
             self.rfile.read(length)
-            self._answer(length)
+            self._say(*answer("POST", length))
 
-        def _answer(self, length: int) -> None:
-            status, headers, content = answer(self.command, length)
+        def _say(self, status: int, headers: dict[str, str], content: bytes) -> None:
             self.send_response_only(status)
             for name, value in headers.items():
                 self.send_header(name, value)

@@ -90,21 +90,32 @@ def wildcards(facts: Facts) -> Iterator[Finding]:
             )  # fmt: skip
 
 
+def own_code(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Code that is not LiteLLM's, and that runs within each request: (where it is named, `module.name`)."""
+    settings, general = file.section(config, "litellm_settings"), file.section(config, "general_settings")
+    named: list[tuple[str, Any]] = []
+    for key in _CALLBACKS:
+        given = settings.get(key)
+        named += [(f"litellm_settings.{key}", each) for each in (given if isinstance(given, list) else [given])]
+    named.append(("general_settings.custom_auth", general.get("custom_auth")))
+    guards = config.get("guardrails")
+    for each in guards if isinstance(guards, list) else []:
+        params = file.section(each, "litellm_params") if isinstance(each, dict) else {}
+        named.append(("guardrails", params.get("guardrail")))
+    return [
+        (path, value)
+        for path, value in named
+        if isinstance(value, str) and "." in value and "://" not in value and not value.startswith("litellm.")
+    ]
+
+
 def hooks(facts: Facts) -> Iterator[Finding]:
     """Code that the file names lies beside it, where LiteLLM looks first."""
     if facts.hand_file is None:
         return
-    settings = (facts.hand_config or {}).get("litellm_settings")
-    general = (facts.hand_config or {}).get("general_settings")
-    named = []
-    for key in _CALLBACKS:
-        given = settings.get(key) if isinstance(settings, dict) else None
-        named += [(f"litellm_settings.{key}", each) for each in (given if isinstance(given, list) else [given])]
-    named.append(("general_settings.custom_auth", general.get("custom_auth") if isinstance(general, dict) else None))
+    named = own_code(facts.hand_config or {})
     folder = os.path.dirname(os.path.abspath(facts.hand_file))
     for path, value in named:
-        if not isinstance(value, str) or "." not in value or "://" in value or value.startswith("litellm."):
-            continue
         module = os.path.join(folder, *value.split(".")[:-1])
         if not os.path.exists(module + ".py"):
             yield answers.finding(

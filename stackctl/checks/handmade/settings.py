@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from stackctl import addresses
 from stackctl.checks import answers
 from stackctl.checks.check import Check, Hop
-from stackctl.checks.handmade import file, rows, spelling
+from stackctl.checks.handmade import file, rows, spelling, values
 from stackctl.model import Status
 
 if TYPE_CHECKING:
@@ -59,11 +59,14 @@ def readable(facts: Facts) -> Iterator[Finding]:
         if key not in _SECTIONS and near:
             yield answers.finding("configuration.unknown-section", Status.FAIL, (f"{key}:",), key=key, near=near[0])
             misspelt.append(near[0])
-    if "model_list" not in misspelt and not _models(facts.hand_config):
+    listed = facts.hand_config.get("model_list")
+    if listed is not None and not isinstance(listed, list):
+        yield values.wrong("model_list", "no list", "one: a - before each row")
+    elif "model_list" not in misspelt and not _models(facts.hand_config):
         yield answers.finding("configuration.no-models", Status.FAIL, (str(facts.hand_file),))
     for name, params, _ in _models(facts.hand_config):
         base = params.get("api_base")
-        if isinstance(base, str) and base.startswith("http") and not addresses.parts(base).hostname:
+        if isinstance(base, str) and base.startswith("http") and not addresses.parts(base.strip()).hostname:
             said = f"the api_base of `{name}` is not an http address: {base}"
             yield answers.finding("configuration.unreadable", Status.FAIL, (said,), said=said)
 

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from stackctl.checks.facts import Facts
     from stackctl.model import Finding
 
-NAMES = ("configuration.hand-values", "configuration.hand-drops", "configuration.hand-headers")
+NAMES = (
+    "configuration.hand-values", "configuration.hand-drops", "configuration.hand-headers", "configuration.hand-mocks",
+    "configuration.hand-blanks",
+)  # fmt: skip
 # What LiteLLM 1.106.2 reads as a number; a text that is one will do.
 _NUMBERS: dict[str, tuple[str, ...]] = {
     "litellm_settings": ("request_timeout", "num_retries", "max_budget", "allowed_fails"),
@@ -59,7 +62,7 @@ def values(facts: Facts) -> Iterator[Finding]:
             yield _wrong(path, value, "a number (of seconds, where it is a time)", place)
     for path, value in keys:
         if isinstance(value, int | float) and not isinstance(value, bool):
-            yield dataclasses.replace(_wrong(path, "a number", "a text: put it into quotes", ""), fix="")
+            yield wrong(path, "a number", "a text: put it into quotes")
     strategy = file.section(config, "router_settings").get("routing_strategy")
     if isinstance(strategy, str) and strategy not in _STRATEGIES:
         path = "router_settings.routing_strategy"
@@ -79,6 +82,11 @@ def _wrong(path: str, said: str, wants: str, place: str) -> Finding:
     return answers.finding(
         "configuration.wrong-value", Status.FAIL, shown, path=path, said=said, wants=wants, place=place
     )
+
+
+def wrong(path: str, said: str, wants: str) -> Finding:
+    """The finding for a value that is of another kind, and that no program can put right."""
+    return dataclasses.replace(_wrong(path, said, wants, ""), fix="")
 
 
 def _number(text: str) -> bool:
@@ -102,6 +110,28 @@ def licences(facts: Facts) -> Iterator[Finding]:
     for path in found:
         licensed = answers.finding("configuration.licensed", Status.FAIL, (path,), path=path)
         yield licensed if ":" not in path else dataclasses.replace(licensed, fix="")
+
+
+def blanks(facts: Facts) -> Iterator[Finding]:
+    """No blank stands before or behind a name, an address or a key: LiteLLM takes it for a part of it."""
+    for number, name, params in _rows(facts):
+        for key in ("model", "api_base", "api_key"):
+            said = params.get(key)
+            if isinstance(said, str) and said != said.strip() and said.strip():
+                place = f"model_list.{number}.litellm_params.{key}"
+                found = answers.finding(
+                    "configuration.stray-blank", Status.FAIL, (f"{name}: {key}",), name=name, key=key, place=place, kept=said.strip(),
+                )  # fmt: skip
+                yield found if key != "api_key" else dataclasses.replace(found, fix="")  # no key is shown
+
+
+def mocks(facts: Facts) -> Iterator[Finding]:
+    """No row answers by itself, in its model's place."""
+    for number, name, params in _rows(facts):
+        if params.get("mock_response") is not None:
+            place = f"model_list.{number}.litellm_params.mock_response"
+            shown = (f"{name}: mock_response",)
+            yield answers.finding("configuration.mock", Status.FAIL, shown, name=name, place=place)
 
 
 def drops(facts: Facts) -> Iterator[Finding]:
@@ -167,6 +197,8 @@ CHECKS = (
     _check("hand-licences", "Nothing needs a licence.", licences),
     _check("hand-drops", "No row drops what an agent needs.", drops),
     _check("hand-headers", "No header takes the place of a key.", headers),
+    _check("hand-blanks", "No blank is part of a name, an address or a key.", blanks),
+    _check("hand-mocks", "Models answer, and not the file.", mocks),
     _check("hand-windows", "LiteLLM's own limits hold an agent's first request.", windows),
     _check("hand-cache", "LiteLLM repeats no answers.", cache),
 )

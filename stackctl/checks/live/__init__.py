@@ -10,6 +10,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from stackctl.checks.check import Check, Hop
+from stackctl.checks.handmade import rows
 from stackctl.checks.live import (
     answering,
     asking,
@@ -193,10 +194,22 @@ def _said(facts: Facts, peer: Peer, found: Iterable[Finding]) -> list[Finding]:
         if each.status in {Status.FAIL, Status.WARN} and not peer.first(each.id):
             kept.append(Finding(each.id, Status.SKIPPED, "the same was found by another question", hop=each.hop))
         else:
-            kept.append(each)
+            kept.append(_with_own_code(facts, peer, each))
     if peer.over and not kept:
         kept.append(Finding("doctor.no-time", Status.SKIPPED, "there was no time left to ask", hop=peer.where))
     return kept
+
+
+def _with_own_code(facts: Facts, peer: Peer, found: Finding) -> Finding:
+    """With the code of somebody's own that runs within each request of a LiteLLM made by hand: it may be what fails."""
+    named = rows.own_code(facts.hand_config) if facts.hand_config and peer.where == "gateway" else []
+    if found.status is not Status.FAIL or not named:
+        return found
+    shown = tuple(f"code of your own runs within each request: {path}: {value}" for path, value in named)
+    first = (
+        f"look at your own code first ({', '.join(value for _, value in named)}); else: {found.by_hand or found.remedy}"
+    )
+    return dataclasses.replace(found, evidence=(*found.evidence, *shown), by_hand=first)
 
 
 def _clean(facts: Facts, found: Iterable[Finding]) -> list[Finding]:

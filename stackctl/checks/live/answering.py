@@ -30,6 +30,7 @@ _HUNG_UP = re.compile("closed without an answer|reset by peer")
 _CLOSED = re.compile("closed without an answer|reset by peer|closed the connection")
 _KEYLESS = re.compile(r"No api key passed in", re.IGNORECASE)  # LiteLLM, of a request that came without one
 _GUARDRAIL = re.compile(r"guardrail", re.IGNORECASE)
+_UNTRUSTED = re.compile(r"certificate.verify.failed: (?P<why>[^(]{1,200})", re.IGNORECASE)
 _PLAIN = re.compile(
     r"wrong.version.number|record.layer.failure|packet.length.too.long", re.IGNORECASE
 )  # OpenSSL's words
@@ -57,6 +58,10 @@ def health(peer: Peer) -> Iterator[Finding]:
     elif answer.timed_out:
         yield finding(f"{peer.where}.hangs", Status.FAIL, (f"GET {path}: {answer.error}",), **words(peer))
     elif not answer.status:
+        if untrusted(answer.error):
+            said = f"GET {path}: {answer.error}"
+            yield finding(f"{peer.where}.untrusted", Status.FAIL, (said,), why=untrusted(answer.error), **words(peer))
+            return
         name = "not-http" if "not an HTTP" in answer.error else "refused"
         name = "plain" if _PLAIN.search(answer.error) else "hung-up" if _CLOSED.search(answer.error) else name
         at = nearby.instead(peer.endpoint.url) if name == "refused" and not peer.endpoint.managed else ""
@@ -74,6 +79,12 @@ def health(peer: Peer) -> Iterator[Finding]:
         yield finding(
             "engine.unhealthy", Status.WARN, (f"GET /health: {said}",), said=said, blocks=False, **words(peer)
         )
+
+
+def untrusted(error: str) -> str:
+    """Why a certificate is not trusted, in OpenSSL's words; empty for any other error."""
+    found = _UNTRUSTED.search(error)
+    return found["why"].strip(" .") if found else ""
 
 
 def token(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
@@ -162,8 +173,7 @@ def refusal(peer: Peer, engine: Peer | None, reply: Reply) -> Iterator[Finding]:
         elif peer.chat_only:  # it has neither
             yield finding("engine.no-chat", Status.FAIL, shown, model=peer.endpoint.model, **words(peer))
         else:
-            name = "gateway.wrong-path" if gateway else "engine.no-messages"
-            yield finding(name, Status.FAIL, shown, **words(peer))
+            yield _no_path(peer, engine, shown)
     elif reply.status == 429:
         yield finding(f"{peer.where}.crowded", Status.FAIL, shown, **said)
     elif _NO_TEMPLATE.search(reply.raw):
@@ -175,16 +185,29 @@ def refusal(peer: Peer, engine: Peer | None, reply: Reply) -> Iterator[Finding]:
         yield finding(f"{peer.where}.{name}", Status.FAIL, shown, **said)
 
 
+def _no_path(peer: Peer, engine: Peer | None, shown: tuple[str, ...]) -> Finding:
+    """The finding for a server that has no /v1/messages at its address, or asks for one that its engine does not have."""
+    if peer.where == "engine":
+        return finding("engine.no-messages", Status.FAIL, shown, **words(peer))
+    if engine is not None:
+        return finding("gateway.wrong-path", Status.FAIL, shown, **words(peer))
+    above = nearby.above(peer.endpoint.url)
+    if above:
+        shown = (*shown, f"GET {above}/v1/models is answered")
+        return finding("gateway.address-too-long", Status.FAIL, shown, other=above, **words(peer))
+    return finding("gateway.no-messages", Status.FAIL, shown, **words(peer))
+
+
 def _not_http(reply: Reply) -> bool:
     """A redirect, or a page where there should be an answer."""
-    return 300 <= reply.status < 400 or (reply.status == 200 and reply.body is None and bool(reply.raw))
+    return 300 <= reply.status < 400 or (reply.status == 200 and reply.body is None and not reply.streamed)
 
 
 def _no_answer(peer: Peer, reply: Reply) -> Finding:
     """The finding for what is no answer of a model server's, not even a refusal."""
     said: dict[str, Any] = {"why": reply.said, **words(peer)}
     location = reply.headers.get("location", "") if 300 <= reply.status < 400 else ""
-    name = "not-http"
+    name = "not-http" if reply.status != 200 or reply.raw else "empty"
     if not reply.status and _HUNG_UP.search(reply.said):
         name = "cut"  # it had taken the question
     elif not reply.status and reply.end is End.FAULT:
