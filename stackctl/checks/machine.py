@@ -29,6 +29,7 @@ _LIFE = 86400.0  # seconds of processor time: a server works for longer
 _TASKS = 512  # processes and threads of this user: vLLM starts a thread for each processor in each of its processes
 _PAST = 1735689600.0  # 1 January 2025: certificates of today are not valid before
 _AHEAD = 3600.0  # seconds that a recorded time may lie in the future
+_ELSEWHERE = 86400.0  # and one that another machine may have set: file systems without time zones
 
 
 def _recorded(facts: Facts) -> bool:
@@ -70,11 +71,25 @@ def driver(facts: Facts) -> Iterator[Finding]:
 def clock(facts: Facts) -> Iterator[Finding]:
     """The clock is not in the past: else no certificate is valid, and logs lie."""
     now = time.time()
-    seen = [each.since for each in facts.state.services] if facts.state is not None else []
-    latest = max(seen, default=0.0)
-    if now < _PAST or latest > now + _AHEAD:
+    seen = (
+        [(each.since, f"{each.name} was started") for each in facts.state.services] if facts.state is not None else []
+    )
+    files = (facts.paths.state, facts.paths.client_key, facts.paths.logs) if facts.paths is not None else ()
+    seen += [(_written(each), f"{each} was written") for each in files]
+    if facts.loaded is not None and facts.loaded.source is not None:  # files of people's own come from elsewhere, too
+        source = facts.loaded.source
+        seen.append((_written(source) - _ELSEWHERE, f"{source} was written"))
+    ahead = [f"{what} in the future" for at, what in seen if at > now + _AHEAD]
+    if now < _PAST or ahead:
         told = time.strftime("%Y-%m-%d %H:%M", time.localtime(now))
-        yield answers.finding("machine.clock", Status.WARN, (f"now: {told}",), told=told)
+        yield answers.finding("machine.clock", Status.WARN, (f"now: {told}", *ahead[:3]), told=told)
+
+
+def _written(path: str) -> float:
+    try:
+        return os.lstat(path).st_mtime
+    except OSError:
+        return 0.0
 
 
 def limits(_facts: Facts) -> Iterator[Finding]:

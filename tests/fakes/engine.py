@@ -72,6 +72,7 @@ class Flags:
 
     def __init__(self, argv: list[str]) -> None:
         self.values: dict[str, list[str]] = {"": []}
+        self.held: list[socket.socket] = []
         name = ""
         for word in argv:
             if word.startswith("--"):
@@ -89,6 +90,9 @@ class Flags:
     def set_faults(self, names: list[str]) -> None:
         """The faults, and what the flags themselves make of the engine."""
         self.faults = as_faults(names)
+        if "connected" in self.faults:  # HOST/PORT, for as long as it lives
+            host, _, port = self.faults["connected"].partition("/")
+            self.held.append(socket.create_connection((host, int(port)), 10))
         if self.has("no-enable-prefix-caching"):
             self.faults["no-cache"] = ""
         if self.get("max-num-seqs", "") == "1":

@@ -22,7 +22,7 @@ from stackctl.model import ServiceKind
 from stackctl.toolchain.builds import build_for
 from stackctl.toolchain.environment import environment_path
 from tests.fakes import between as fakes_between
-from tests.fakes import stack
+from tests.fakes import nvml, stack
 from tests.faults import checkpoints, real_claude
 
 if TYPE_CHECKING:
@@ -69,6 +69,30 @@ def small_disk(case: Case, given: dict[str, Any]) -> None:
             os.posix_fallocate(stream.fileno(), 0, max(1, size << 20))
     os.utime(logs / "engine.log", (1.7e9, 1.7e9))
     case.proof = (case.state / "film.mkv").exists
+
+
+def dated(case: Case, given: dict[str, Any]) -> None:
+    """A file of the stack's was written so many `days` from now, by this machine's clock."""
+    at = time.time() + given["days"] * 86400
+    os.utime(case.stack_root / given["file"], (at, at))
+
+
+def connected(case: Case, given: dict[str, Any]) -> None:
+    """The engine has a connection to a server of this machine that is none of the stack's, at an address of the network's."""
+    own = next(
+        each.address
+        for row in psutil.net_if_addrs().values()
+        for each in row
+        if each.family == socket.AF_INET and not each.address.startswith("127.")
+    )
+    server = case.after.enter_context(socket.create_server((own, 0)))
+    stack.ask(f"{case.words['engine']}/fake/faults", {"faults": [f"connected={own}/{server.getsockname()[1]}"]})
+    case.after.callback(server.accept()[0].close)
+
+
+def old_driver(case: Case, given: dict[str, Any]) -> None:
+    """A GPU whose driver is of this `driver` version."""
+    case.env["LD_LIBRARY_PATH"] = str(nvml.library(case.root / "lib", str(given["driver"])))
 
 
 def state_link(case: Case, given: dict[str, Any]) -> None:

@@ -67,6 +67,7 @@ class Stage:
     def _files(self, fault: Fault, root: Path) -> Case:
         case = Case(root, root / "state")
         model = checkpoints.make(root / "models" / "qwen3-tiny")
+        case.words["vllm"] = toolchain.locate(ServiceKind.ENGINE, configured_python=None, accelerator="cpu").python
         case.words |= {"model": str(model), "engine_port": str(stack.free_port()), "port": str(stack.free_port())}
         config = {
             "engines": {"main": {"model": str(model), "port": int(case.words["engine_port"])}},

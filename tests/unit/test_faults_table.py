@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults import table
+from stackctl.checks import answers
+from tests.faults import corpus, recipes, table
 from tests.faults.corpus import Fault
 from tests.faults.judge import Verdict
+from tests.faults.stage import Stage
 
 
 def verdict(number: int, **other: object) -> Verdict:
@@ -20,6 +22,16 @@ def missed(found: list[Verdict], well: list[Verdict] | None = None) -> list[str]
         for each in found
     ]
     return [text.partition(":")[0] for mark, text, _ in table.bars(rows, found, well or []) if mark == "MISSED"]
+
+
+def test_every_row_has_a_name_of_its_own_and_names_what_there_is() -> None:
+    rows = [*corpus.load(), *corpus.load(corpus.HELD_OUT)]
+    assert len({each.id for each in rows}) == len(rows)
+    assert [each.id for each in rows if each.do and not hasattr(recipes, each.do)] == []
+    assert [each.id for each in rows if not hasattr(Stage, f"_{each.stack.replace('-', '_')}")] == []
+    known = {*answers.table()}
+    told = [each.id for each in rows if any(name in known or name.startswith("log.") for name in each.expect)]
+    assert told == [each.id for each in rows]
 
 
 def test_repairs_are_counted_of_all_faults() -> None:
