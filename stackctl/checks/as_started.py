@@ -24,14 +24,24 @@ if TYPE_CHECKING:
 
 def source(flags: Flags, paths: StackPaths, environ: Mapping[str, str]) -> Flags:
     """With the configuration file that the stack was started from, where the user names none."""
+    recorded = _recorded(flags, paths, environ)
+    return replace(flags, config=recorded) if recorded and os.path.isfile(recorded) else flags
+
+
+def gone(flags: Flags, paths: StackPaths, environ: Mapping[str, str]) -> str:
+    """The file that the stack was started from, where it is no longer there and the user names none; else empty."""
+    recorded = _recorded(flags, paths, environ)
+    return recorded if recorded and not os.path.lexists(recorded) else ""
+
+
+def _recorded(flags: Flags, paths: StackPaths, environ: Mapping[str, str]) -> str:
+    """The file that is recorded, where it is another than the usual one and the user names none."""
     try:
         usual, named = names.config_file(flags.config, environ)
         recorded = json.loads(files.read_private(paths.ports)).get("config")
     except (StackError, OSError, ValueError, AttributeError, RecursionError):
-        return flags
-    if named or not isinstance(recorded, str) or recorded == usual or not os.path.isfile(recorded):
-        return flags
-    return replace(flags, config=recorded)
+        return ""
+    return recorded if isinstance(recorded, str) and not named and recorded != usual else ""
 
 
 def choices(flags: Flags, loaded: Loaded, state: StackState) -> Flags:

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from stackctl import planning, render, rendered
-from stackctl.checks import answers
+from stackctl.checks import answers, as_started
 from stackctl.checks.check import Check, Hop
 from stackctl.checks.handmade import spelling
 from stackctl.config import EMBEDDED
@@ -96,6 +96,8 @@ def drift(facts: Facts) -> Iterator[Finding]:
     """What runs is what the configuration says."""
     if facts.running and facts.state is not None and facts.state.recovered:
         yield answers.finding("configuration.plan-lost", Status.WARN)
+    elif facts.running and facts.paths and (gone := as_started.gone(facts.flags, facts.paths, facts.environ)):
+        yield answers.finding("configuration.source-gone", Status.WARN, (gone,), path=gone, blocks=False)
     elif _drifted(facts) and _known(facts) and facts.state is not None and facts.prepared is not None:
         source = facts.loaded.source if facts.loaded is not None and facts.loaded.source else "the configuration"
         shown = (f"running: {facts.state.plan_digest}", f"{source}: {facts.prepared.plan.digest}")

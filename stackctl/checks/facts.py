@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from stackctl import config, host, keys_file, names, planning, redact, runstate
+from stackctl import addresses, config, host, keys_file, names, planning, redact, runstate
 from stackctl.catalog import symptoms
 from stackctl.checks import as_started, litellm_file
 from stackctl.checks import lanes as found_lanes
@@ -15,6 +15,7 @@ from stackctl.checks.endpoints import Endpoint, Lane
 from stackctl.checks.factsheet import Facts
 from stackctl.errors import ConfigError, StackError
 from stackctl.hub.cache import cache_dir
+from stackctl.keys import PREFIX as KEY_PREFIX
 from stackctl.paths import StackPaths
 
 if TYPE_CHECKING:
@@ -164,7 +165,16 @@ class _Look:
                 keys = redact.secrets_by_name(each.pid)
                 self._keys |= keys
                 self._secrets |= {*keys.values()}
+                if state is not None and each.port == addresses.parts(state.gateway_url).port:
+                    self._compare(paths, keys.get("STACKCTL_CLIENT_KEY") or keys.get("VLLM_API_KEY") or "")
         self._found["logs"] = _logs(paths, state if self._found["running"] else None)
+
+    def _compare(self, paths: StackPaths, asked: str) -> None:
+        """The key in the file is the one that the gateway, which read it at its start, still asks for."""
+        if asked.startswith(KEY_PREFIX) and self._found.get("client_key") not in {None, asked}:
+            said = f"the key file {paths.client_key} holds another key than the gateway was started with"
+            self._found["client_key_error"] = StackError(said)
+            self._secrets.add(self._found.pop("client_key"))
 
     def _hand(self) -> None:
         path = os.path.abspath(self._found["hand_file"])

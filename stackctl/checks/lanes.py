@@ -79,12 +79,15 @@ def _lane(
         "vision": engine.fit is not None and engine.fit.size.vision,
         "embedded": engine.model == EMBEDDED and served == engine.served,
     }
+    ports = {each.name: each.port for each in services}  # of what runs, whatever its file says by now
+    at = f"http://127.0.0.1:{ports[engine.service]}" if engine.managed and ports.get(engine.service) else engine.url
+    in_front = facts.state.gateway_url if facts.running and facts.state is not None else gateway.url
     behind = Endpoint(
-        "engine", engine.name, engine.url, served,
+        "engine", engine.name, at, served,
         key=None if key == "none" else key, managed=engine.managed, **shared,
     )  # fmt: skip
     front = Endpoint(
-        "gateway", gateway.kind, gateway.url, model,
+        "gateway", gateway.kind, in_front or gateway.url, model,
         key=facts.client_key, managed=bool(gateway.argv), **shared,
     )  # fmt: skip
     return Lane(route, behind, front)

@@ -52,7 +52,9 @@ def in_settings(variables: Mapping[str, str], environ: Mapping[str, str], cwd: s
         for name, value in claude_settings.variables(path).items():
             wanted = variables.get(name, "" if name in claude_names.REMOVED else None)
             if wanted is not None and value != wanted and not _harmless(name, value, wanted):
-                what = f"sets {name}{shown(name, value)}"
+                what = f"sets {name}{shown(name, value) if value else ' to nothing'}"
+                if "$" in value:
+                    what += " (no variable is filled in there)"
                 if name == "ANTHROPIC_MODEL" and claude_names.is_real(value):
                     what += " (a real Claude id, which hides the true window)"
                 found.append(Conflict(path, what, beats_env=True, beats_launch=managed))

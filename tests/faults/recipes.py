@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -372,9 +373,12 @@ def asked(case: Case, given: dict[str, Any]) -> None:
 
 
 def reconfigure(case: Case, given: dict[str, Any]) -> None:
-    """The configuration is changed after the stack was started."""
+    """The configuration is changed after the stack was started: `add`, `swap`, or other `ports`."""
     assert case.config is not None
     text = case.config.read_text()
+    if given.get("ports"):
+        text = re.sub(r"(?<=port: )\d+", lambda _: str(stack.free_port()), text)
+        given = {"swap": ["", ""]}
     case.config.write_text(text + given["add"] if "add" in given else text.replace(*given["swap"]))
 
 

@@ -6,6 +6,9 @@ import json
 import os
 import socket
 import struct
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +22,7 @@ from stackctl.checks import (
     handmade,
     machine,
     modelfiles,
+    neighbour,
     runner,
 )
 from stackctl.checks import client as client_checks
@@ -29,7 +33,6 @@ from stackctl.runstate import StackState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from stackctl.checks.check import Check
     from stackctl.model import Finding
@@ -275,6 +278,20 @@ def test_a_broken_record_of_the_start_is_as_none(tmp_path: Path, monkeypatch: py
     assert as_started.source(Flags(), paths, {}) == Flags()
 
 
+def test_the_file_of_the_start_counts_while_it_is_there_and_is_missed_when_it_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STACKCTL_HOME", str(tmp_path / "state"))
+    paths = StackPaths("default")
+    os.makedirs(paths.root, mode=0o700)
+    file = str(tmp_path / "mine.yaml")
+    files.write_private(paths.ports, json.dumps({"config": file}))
+    assert (as_started.source(Flags(), paths, {}), as_started.gone(Flags(), paths, {})) == (Flags(), file)
+    assert as_started.gone(Flags(config="other.yaml"), paths, {}) == ""
+    Path(file).touch()
+    assert (as_started.source(Flags(), paths, {}), as_started.gone(Flags(), paths, {})) == (Flags(config=file), "")
+
+
 def test_looking_that_breaks_is_a_finding_and_no_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -423,6 +440,35 @@ def test_a_path_after_the_stacks_address_is_named(tmp_path: Path, listening: int
     shell = exports(listening)
     shell["ANTHROPIC_BASE_URL"] += path
     assert client(tmp_path, shell, port=listening) == [("client.base-url-v1", "fail")]
+
+
+@pytest.mark.parametrize(("key", "status"), [("sk-stackctl-of-the-other", "warn"), ("sk-stackctl-right-key", "fail")])
+def test_the_address_of_another_stack_is_said_to_be_that_stacks(
+    tmp_path: Path, listening: int, monkeypatch: pytest.MonkeyPatch, key: str, status: str
+) -> None:
+    root = tmp_path / "elsewhere" / "stacks" / "b"
+    root.mkdir(parents=True)
+    (root / "client.key").write_text("sk-stackctl-of-the-other\n")
+    monkeypatch.setattr(neighbour, "at", lambda *_: neighbour.Neighbour(str(root)))
+    shell = {**exports(listening), TOKEN: key}
+    for running in (True, False):
+        found = client(tmp_path, shell, port=1, running=running)
+        assert found == [("client.other-stack", status)]
+    assert neighbour.Neighbour(str(root)).command("env") == f"STACKCTL_HOME={tmp_path}/elsewhere stackctl env --name b"
+
+
+def test_who_listens_is_known_by_the_mark_of_its_run(tmp_path: Path, listening: int) -> None:
+    assert neighbour.at(listening) is None
+    program = "import socket,sys; s=socket.create_server(('127.0.0.1',0)); print(s.getsockname()[1],flush=True); sys.stdin.read()"
+    mark = {"STACKCTL_RUN": f"0123-1@{tmp_path}/stacks/b"}
+    with subprocess.Popen(
+        [sys.executable, "-c", program], env=mark, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        found = neighbour.at(int(other.stdout.readline()))
+        assert found is not None
+        assert (found.name, found.home) == ("b", str(tmp_path))
+        other.communicate()
 
 
 def test_settings_and_start_files_are_named_and_no_key_is_shown(tmp_path: Path, listening: int) -> None:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from stackctl import addresses, sockets
-from stackctl.checks import answers
+from stackctl.checks import answers, neighbour
 from stackctl.checks.check import Check, Hop
 from stackctl.checks.client import told
 from stackctl.clients import (
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from stackctl.checks.facts import Facts
+    from stackctl.checks.neighbour import Neighbour
 
 _SOCKET = "ANTHROPIC_UNIX_SOCKET"  # goes before the address
 _LONG = "[1m]"  # Claude Code takes it off the name again
@@ -60,8 +61,26 @@ def address(facts: Facts) -> Iterator[Finding]:
         yield answers.finding(
             "client.stale-url", Status.FAIL, (*shown, f"nobody listens on port {port}"), url=url, meant=meant
         )
-    elif here and facts.own and not told.uses(facts):
-        yield answers.finding("client.other-url", Status.WARN, shown, url=url, gateway=here, blocks=False)
+    elif facts.own and not told.uses(facts):
+        other = neighbour.at(port) if host == "127.0.0.1" else None
+        if other is not None and (facts.paths is None or other.root != facts.paths.root):
+            yield _others(facts, other, shown)
+        elif here:
+            yield answers.finding("client.other-url", Status.WARN, shown, url=url, gateway=here, blocks=False)
+
+
+def _others(facts: Facts, other: Neighbour, shown: tuple[str, ...]) -> Finding:
+    """The address is that of another stack of ours, which may ask for another key."""
+    key = told.environment(facts).get(claude.TOKEN, "").strip()
+    wrong = bool(key) and bool(other.key()) and key != other.key()
+    here = told.gateway(facts)
+    home = "" if facts.paths is not None and facts.paths.root == os.path.join(other.home, "stacks", facts.paths.name) else f" of STACKCTL_HOME={other.home}"  # fmt: skip
+    return answers.finding(
+        "client.other-stack", Status.FAIL if wrong else Status.WARN, (*shown, other.root),
+        name=other.name, home=home, key=", with a key that is not its" if wrong else "",
+        here=f"is at {here}" if here else "does not run", look=other.command("doctor"),
+        env=other.command("env"), blocks=False,
+    )  # fmt: skip
 
 
 def variables(facts: Facts) -> Iterator[Finding]:
