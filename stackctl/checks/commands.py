@@ -9,10 +9,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stackctl import names
+from stackctl.errors import StackError
 from stackctl.model import ServiceKind
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from stackctl.checks.facts import Facts
+    from stackctl.config import Flags
     from stackctl.model import Finding
 
 _COMMAND = re.compile(
@@ -51,6 +55,21 @@ def typed(found: Finding, facts: Facts, check: str) -> Finding:
     return replace(found, remedy=_COMMAND.sub(filled, found.remedy))
 
 
+def of_flags(remedy: str, flags: Flags, environ: Mapping[str, str]) -> str:
+    """A remedy's commands with the name, the configuration and the model that the user named."""
+    try:
+        name = names.option(names.stack_name(flags.name, flags.config, environ))
+    except (StackError, OSError):
+        name = f" --name {flags.name}" if flags.name else ""
+
+    def filled(each: re.Match[str]) -> str:
+        whole = each["verb"] in _WHOLE and not each["service"]
+        options = _chosen(flags, environ, verb=each["verb"]) if whole else ""
+        return f"stackctl {each['verb']}{each['more']}{each['service'] or ''}{options}{name}"
+
+    return _COMMAND.sub(filled, remedy)
+
+
 def _services(found: Finding, facts: Facts, check: str) -> tuple[str | None, str | None]:
     """What the engine and the gateway that a finding is about are called; empty where it may be any, None for none of ours."""
     engines = facts.prepared.plan.engines if facts.prepared is not None else ()
@@ -82,12 +101,16 @@ def _name(facts: Facts) -> str:
 
 def _options(facts: Facts, *, verb: str) -> str:
     """The options of a command that reads the configuration."""
-    flags, made = facts.flags, ""
-    usual, _ = names.config_file(None, facts.environ)
+    return _chosen(facts.flags, facts.environ, verb=verb) + _name(facts)
+
+
+def _chosen(flags: Flags, environ: Mapping[str, str], *, verb: str) -> str:
+    made = ""
+    usual, _ = names.config_file(None, environ)
     if flags.config and os.path.abspath(flags.config) != usual:
         made += f" -c {shlex.quote(flags.config)}"
     if flags.model:
         made += f" --model {shlex.quote(flags.model)}"
     if flags.gateway and verb != "doctor":
         made += f" --gateway {shlex.quote(flags.gateway)}"
-    return made + _name(facts)
+    return made

@@ -21,7 +21,7 @@ from stackctl import (
     shell,
     starting,
 )
-from stackctl.checks import preflight
+from stackctl.checks import commands, preflight
 from stackctl.clients import claude
 from stackctl.commands import provision
 from stackctl.config import EMBEDDED, Flags
@@ -48,6 +48,14 @@ def run(flags: Flags, *, detach: bool, dry_run: bool, yes: bool, as_json: bool) 
 
     Raises ConfigError (exit code 2), PreflightError (3), or StackError (1) with the cause from the services' logs.
     """
+    try:
+        return _run(flags, detach=detach, dry_run=dry_run, yes=yes, as_json=as_json)
+    except StackError as error:
+        error.remedy = commands.of_flags(error.remedy, flags, os.environ)
+        raise
+
+
+def _run(flags: Flags, *, detach: bool, dry_run: bool, yes: bool, as_json: bool) -> Outcome:
     prepared = planning.prepare(flags)
     if dry_run:
         from stackctl.commands import render as show

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 import msgspec
 
 from stackctl import trust
+from stackctl.config import words
 from stackctl.config.check import check, default_engine
 from stackctl.config.types import (
     CLIENT_MODEL,
@@ -33,7 +34,7 @@ from stackctl.names import check_name, config_file
 from stackctl.yamlfile import load_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 __all__ = [
     "CLIENT_MODEL",
@@ -115,7 +116,7 @@ def _convert(raw: dict[str, Any], where: str) -> StackConfig:
     engines_raw = raw.get("engines", {})
     if not isinstance(engines_raw, dict):
         raise ConfigError(
-            f"{where}: `engines` must map names to engines, not {_kind(engines_raw)}",
+            f"{where}: `engines` must map names to engines, not {words.kind(engines_raw)}",
             remedy="write it as  engines: {main: {model: ...}}",
         )
     engines: dict[str, EngineConfig] = {}
@@ -134,7 +135,7 @@ def _convert(raw: dict[str, Any], where: str) -> StackConfig:
 def _routes(raw: object, where: str) -> dict[str, str | HostedConfig]:
     if not isinstance(raw, dict):
         raise ConfigError(
-            f"{where}: `routes` must map names to engines, not {_kind(raw)}",
+            f"{where}: `routes` must map names to engines, not {words.kind(raw)}",
             remedy="write it as  routes: {default: main}",
         )
     routes: dict[str, str | HostedConfig] = {}
@@ -147,7 +148,7 @@ def _routes(raw: object, where: str) -> dict[str, str | HostedConfig]:
             routes[str(name)] = to
         else:
             raise ConfigError(
-                f"{where}: `{path}` must be an engine's name or a hosted model, not {_kind(to)}",
+                f"{where}: `{path}` must be an engine's name or a hosted model, not {words.kind(to)}",
                 remedy=f"write  {name}: ENGINE  or  {name}: {{hosted: provider/model, api_key: env/MY_KEY}}",
             )
     return routes
@@ -156,7 +157,8 @@ def _routes(raw: object, where: str) -> dict[str, str | HostedConfig]:
 def _known_keys(value: object, struct: type[msgspec.Struct], path: str, where: str) -> None:
     if not isinstance(value, dict):
         raise ConfigError(
-            f"{where}: `{path}` must be a mapping, not {_kind(value)}", remedy=f"see the keys of `{path}` in the README"
+            f"{where}: `{path}` must be a mapping, not {words.kind(value)}",
+            remedy=f"see the keys of `{path}` in the README",
         )
     known = struct.__struct_fields__
     for key in value:
@@ -177,35 +179,13 @@ def _one(value: object, struct: type[S], path: str, where: str) -> S:
         reason, _, at = str(error).partition(" - at `$")
         at = at.rstrip("`").lstrip(".")
         full = ".".join(part for part in (path, at) if part)
+        said = value.get(at) if isinstance(value, dict) else None
         known = get_args(get_type_hints(struct).get(at)) if reason.startswith("Invalid enum value") else ()
-        remedy = f"write {' or '.join(_choices(known))}" if known else f"correct `{full}`"
-        raise ConfigError(f"{where}: `{full}`: {_plain(reason)}", remedy=remedy) from error
-
-
-def _choices(known: Iterable[Any]) -> list[str]:
-    """What may be written, for people: a type in words, the words of a Literal one by one."""
-    found = []
-    for each in known:
-        words = {int: ["a whole number"], float: ["a number"], str: ["text"]}.get(each)
-        found += words or [str(word) for word in get_args(each)] or [str(each)]
-    return found
-
-
-def _plain(reason: str) -> str:
-    names = {
-        "`int`": "a whole number",
-        "`str`": "text",
-        "`bool`": "true or false",
-        "`array`": "a list",
-        "`object`": "a mapping",
-        "`null`": "nothing",
-    }
-    for word, plain in names.items():
-        reason = reason.replace(word, plain)
-    return reason[:1].lower() + reason[1:]
-
-
-def _kind(value: object) -> str:
-    return {list: "a list", dict: "a mapping", str: "text", bool: "true/false", type(None): "nothing"}.get(
-        type(value), "a number"
-    )
+        if known:
+            may = " or ".join(words.choices(known))
+            raise ConfigError(
+                f"{where}: `{full}` is {said!r}, and may be {may}", remedy=words.nearest(at, said, known)
+            ) from error
+        raise ConfigError(
+            f"{where}: `{full}`: {words.plain(reason)}", remedy=words.example(struct, at, full, said)
+        ) from error

@@ -30,7 +30,7 @@ _BOTH = re.compile(r"`(?P<path>engines\.\S+)` has both max_model_len and (?P<key
 _AWAY = re.compile(r"`(?P<path>engines\.\S+)` has both `url` and `(?P<key>[^`]+)`")
 _TWICE = re.compile(r":\d+: the key `[^`]+` stands twice")
 _NUMBER = re.compile(r"`(?P<path>[^`]+)`: expected a (?:whole )?number, got text")
-_CHOICE = re.compile(r"`(?P<path>[^`]+)`: invalid enum value(?s:.*)\nwrite (?P<words>[^\n]+)")
+_CHOICE = re.compile(r"`(?P<path>[^`]+)` is [^\n]*, and may be (?P<words>[^\n]+)")
 _NO_SENSE = re.compile(
     r"`(?P<path>[^`]+)`: expected (?:true or false, got|a whole number [<>]=)|unknown key `(?P<key>[^`]+)`"
 )

@@ -50,7 +50,14 @@ BAD = {
         "unknown key `engines.a.kv-cache-dtype`",
         "under `args`",
     ),
-    "wrong type": ("gateway: {port: many}", "`gateway.port`: expected a whole number, got text", "gateway.port"),
+    "wrong type": ("gateway: {port: many}", "`gateway.port`: expected a whole number, got text", "port: 4000"),
+    "a unit": (
+        "gateway: {request_timeout: 10m}",
+        "`gateway.request_timeout`: expected",
+        "request_timeout: 600 (seconds",
+    ),
+    "one alias": ("aliases: claude-x", "`aliases`: expected a list, got text", "aliases: [claude-x]"),
+    "flags as a line": ("engines: {a: {model: x, args: --max-num-seqs 4}}", "got text", "args: {max-num-seqs: 4}"),
     "wrong type inside an engine": (
         "engines: {a: {model: x, args: [1]}}",
         "`engines.a.args`: expected a mapping, got a list",
@@ -61,7 +68,11 @@ BAD = {
     "port zero": ("gateway: {port: 0}", "`gateway.port`", ""),
     "port too high": ("engines: {a: {model: x, port: 65536}}", "`engines.a.port`", ""),
     "equal ports": ("engines: {a: {model: x, port: 4000}}", "both 4000", "port of its own"),
-    "unknown gateway kind": ("gateway: {kind: litelm}", "`gateway.kind`", "litellm or direct"),
+    "unknown gateway kind": (
+        "gateway: {kind: litelm}",
+        "`gateway.kind` is 'litelm', and may be litellm or direct",
+        "write litellm",
+    ),
     "two engines and no default": (f"{TWO}", "there are 2 engines (a, b)", "routes: {default: a}"),
     "two engines on one port": (
         "engines: {a: {model: x, port: 8001}, b: {model: y, port: 8001}}\nroutes: {default: a}",
@@ -328,7 +339,11 @@ def test_the_schema_for_editors_is_that_of_the_code() -> None:
         assert stream.read() == examples.schema()
 
 
-def test_what_may_be_written_is_said_in_words(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError) as refused:
-        load(tmp_path, "engines: {main: {model: embedded, max_model_len: 16k}}\n")
-    assert refused.value.remedy == "write a whole number or auto"
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [("16k", "max_model_len: 16384  or"), ("'32,768'", "max_model_len: 32768  or"), ("automatic", "write auto"), ("big", "a whole number or auto")],
+)  # fmt: skip
+def test_what_may_be_written_is_said_in_words(tmp_path: Path, said: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match="and may be a whole number or auto") as refused:
+        load(tmp_path, f"engines: {{main: {{model: embedded, max_model_len: {said}}}}}\n")
+    assert meant in refused.value.remedy

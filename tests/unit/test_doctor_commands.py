@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from stackctl import names
+from stackctl import names, planning
 from stackctl.checks import answers, commands, facts
 from stackctl.checks.endpoints import Endpoint, Lane
+from stackctl.commands import up
 from stackctl.config import Flags
+from stackctl.errors import StackError
 from stackctl.model import Finding, Status
 from tests.unit.test_remedies import lines, unknown
 
@@ -122,3 +124,28 @@ def test_a_server_made_by_hand_is_not_sent_to_commands_that_know_nothing_of_it(b
         found = commands.typed(made(name), by_hand, "some@engine:server")
         assert found.remedy
         assert not _OF_A_STACK.search(found.remedy), (name, found.remedy)
+
+
+def test_a_remedy_of_up_names_what_the_user_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my stack.yaml").write_text("name: two\n")
+    said = "stackctl doctor --fix  fetches it again; or stackctl logs engine"
+    environ = {"HOME": str(tmp_path)}
+    assert commands.of_flags(said, Flags(), environ) == said
+    found = commands.of_flags(said, Flags(config="my stack.yaml", model="m"), environ)
+    assert (
+        found
+        == "stackctl doctor --fix -c 'my stack.yaml' --model m --name two  fetches it again; or stackctl logs engine --name two"
+    )
+    named = commands.of_flags(said, Flags(name="b"), environ)
+    assert named == "stackctl doctor --fix --name b  fetches it again; or stackctl logs engine --name b"
+
+
+def test_up_that_fails_says_the_command_for_that_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: Flags) -> None:
+        raise StackError("the model is broken", remedy="stackctl doctor --fix  fetches it again")
+
+    monkeypatch.setattr(planning, "prepare", fails)
+    with pytest.raises(StackError) as failed:
+        up.run(Flags(config="/my/own.yaml"), detach=True, dry_run=False, yes=True, as_json=False)
+    assert failed.value.remedy == "stackctl doctor --fix -c /my/own.yaml  fetches it again"
