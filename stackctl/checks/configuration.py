@@ -40,7 +40,14 @@ def usable(facts: Facts) -> Iterator[Finding]:
     unset = _unset(facts, facts.loaded)
     away = [each.url for each in facts.loaded.engines.values() if each.url is not None]
     for where, variable in unset:
-        yield answers.finding("configuration.missing-variable", Status.FAIL, (where,), variable=variable, path=where)
+        yield answers.finding(
+            "configuration.missing-variable",
+            Status.FAIL,
+            (where,),
+            variable=variable,
+            path=where,
+            where="in this shell",
+        )
     if facts.prepare_error is None or unset:
         return
     if away:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from stackctl import addresses, redact, sockets
-from stackctl.checks import target
+from stackctl.checks import litellm_process, target
 from stackctl.checks.endpoints import Endpoint, Lane
 from stackctl.config import EMBEDDED
 from stackctl.plan import EnginePlan
@@ -116,7 +116,7 @@ def _hand(facts: Facts, key: str | None) -> tuple[Lane, ...]:
     rows = (facts.hand_config or {}).get("model_list")
     asked = facts.url_target is not None or _listens(LITELLM)
     url = (facts.url_target or LITELLM).rstrip("/").removesuffix("/v1")
-    environ = {**facts.environ, **(_secrets_at(url) if asked else {})}
+    environ = {**facts.environ, **(_environ_at(url, facts.hand_file) if asked else {})}
     master = _secret(((facts.hand_config or {}).get("general_settings") or {}), "master_key", environ)
     found: dict[str, Lane] = {}
     for row in rows if isinstance(rows, list) else []:
@@ -160,8 +160,11 @@ def _listens(url: str) -> bool:
     return any(each.port == port for each in sockets.listening())
 
 
-def _secrets_at(url: str) -> dict[str, str]:
-    """The secrets in the environment of what listens there: a LiteLLM made by hand may have been started in another shell."""
+def _environ_at(url: str, file: str | None) -> Mapping[str, str]:
+    """What a LiteLLM that reads the file was started with, in another shell perhaps; of any other server the secrets."""
+    found = litellm_process.reading(url, file) if file else None
+    if found is not None:
+        return found.environ
     place = addresses.parts(url)
     holder = sockets.holder(place.hostname or "", place.port) if place.port else None
     return redact.secrets_by_name(holder.pid) if holder is not None and holder.pid is not None else {}

@@ -77,7 +77,13 @@ def _after_their_processes(facts: Facts) -> list[Check]:
     return [each if each.id.partition("@")[2] in well else _after_its_process(each) for each in found]
 
 
-_SAID_BY_THE_FILE = (*values.NAMES, "configuration.inside", "configuration.providers", leans.NAME)
+_SAID_BY_THE_FILE = (
+    *values.NAMES,
+    "configuration.inside",
+    "configuration.providers",
+    "configuration.secrets",
+    leans.NAME,
+)
 
 
 def _after_its_file(check: Check) -> Check:

@@ -40,6 +40,14 @@ def look(url: str, key: str | None) -> Seen:
     return Seen("anthropic" if row.get("type") == "model" else "", name)
 
 
+def models(url: str, key: str | None) -> list[str]:
+    """The names that the server at `url` lists; empty when it does not tell."""
+    headers = {"Authorization": f"Bearer {key}", "x-api-key": key} if key else {}
+    found = probe.request(Probe(f"{url}/v1/models", headers=headers, timeout=_SECONDS)).json()
+    rows = found.get("data") if isinstance(found, dict) else None
+    return [str(each.get("id")) for each in rows if isinstance(each, dict)] if isinstance(rows, list) else []
+
+
 def wants_key(url: str) -> bool:
     """Whether the server at `url` answers, and nothing without a key."""
     return probe.request(Probe(f"{url}/v1/models", timeout=_SECONDS)).status in {401, 403}

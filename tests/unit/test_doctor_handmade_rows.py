@@ -10,6 +10,7 @@ from stackctl.checks.endpoints import Endpoint, Lane
 from stackctl.checks.facts import Facts
 from stackctl.checks.handmade.rows import others
 from stackctl.config import Flags
+from tests.unit.test_live_pages import server
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,3 +57,15 @@ def test_a_row_that_takes_many_names_is_asked_for_one_of_them() -> None:
 def test_of_a_name_that_is_handed_on_no_engine_is_asked_and_a_providers_names_cost_nothing() -> None:
     handed = {"model": "hosted_vllm/*", "api_base": "http://127.0.0.1:8/v1"}
     assert lanes_of(("*", handed), ("anthropic/*", {"model": "anthropic/*"})) == [("claude-sonnet-4-6", None)]
+
+
+def test_a_second_deployment_whose_engine_has_another_model_is_named(tmp_path: Path) -> None:
+    listed = b'{"data": [{"id": "other"}]}'
+    with server(lambda *_: (200, {}, b"{}"), lambda _: (200, {}, listed)) as second, socket.socket() as first:
+        first.bind(("127.0.0.1", 0))
+        first.listen()
+        one, two = f"http://127.0.0.1:{first.getsockname()[1]}/v1", f"{second.endpoint.url}/v1"
+        assert found(tmp_path, one, two) == [
+            f"one of the engines that `claude-local` is shared out among does not serve `q`: {two} has `other`"
+        ]
+        assert found(tmp_path, one, one) == []

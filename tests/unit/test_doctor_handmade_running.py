@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stackctl.checks.facts import Facts
-from stackctl.checks.handmade import running
+from stackctl.checks.handmade import running, settings
 from stackctl.config import Flags
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ def server(tmp_path: Path) -> Iterator[str]:
     """The address of a server that was started with a file, named from its own directory."""
     (tmp_path / "litellm_config.yaml").write_text("model_list: []\n")
     argv = [sys.executable, "-c", _SERVER, "--config=litellm_config.yaml"]
-    with subprocess.Popen(argv, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+    env = {**os.environ, "ONLY_THERE": "sk-only-there-0123456789"}
+    with subprocess.Popen(argv, cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
         process.kill()
@@ -57,3 +58,28 @@ def test_another_file_or_another_server_is_no_matter(server: str, tmp_path: Path
     os.utime(other, (later, later))
     assert found(server, other) == []
     assert found("http://example.invalid:4000", other) == []
+
+
+def missing(url: str, file: Path, variable: str, **environ: str) -> list[str]:
+    """What is said of a master key that is a reference to a variable."""
+    config = {"general_settings": {"master_key": f"os.environ/{variable}"}}
+    place = str(file.parent)
+    facts = Facts(environ, place, place, Flags(), False, url_target=url, hand_file=str(file), hand_config=config)
+    return [each.cause for each in settings.secrets(facts)]
+
+
+def test_what_a_litellm_was_started_with_counts_and_not_this_shell(server: str, tmp_path: Path) -> None:
+    file = tmp_path / "litellm_config.yaml"
+    assert missing(server, file, "ONLY_THERE") == []
+    (said,) = missing(server, file, "ONLY_HERE", ONLY_HERE="sk-only-here-0123456789")
+    assert said == "$ONLY_HERE, which general_settings.master_key refers to, is not set where LiteLLM was started"
+    (tmp_path / ".env").write_text("ONLY_HERE=sk-in-the-file-0123456789\n")
+    assert missing(server, file, "ONLY_HERE") == []
+
+
+def test_where_none_runs_this_shell_counts(tmp_path: Path) -> None:
+    file = tmp_path / "litellm_config.yaml"
+    file.write_text("model_list: []\n")
+    (said,) = missing("http://127.0.0.1:9", file, "ONLY_THERE")
+    assert "is not set in this shell" in said
+    assert missing("http://127.0.0.1:9", file, "HERE", HERE="sk-here-0123456789") == []

@@ -150,11 +150,17 @@ def test_a_name_that_only_litellms_own_network_knows_is_no_fault() -> None:
             "litellm.set model_list.0.litellm_params.model hosted_vllm/m",
         ),
         ({"api_key": f" {KEY}"}, "configuration.stray-blank", ""),
+        (
+            {"custom_llm_provider": "openai"},
+            "configuration.two-providers",
+            "litellm.unset model_list.0.litellm_params.custom_llm_provider",
+        ),
         ({"mock_response": "hi"}, "configuration.mock", "litellm.unset model_list.0.litellm_params.mock_response"),
     ],
 )
 def test_a_slip_in_a_row_is_named(params: dict[str, Any], name: str, fix: str) -> None:
-    found = [*values.blanks(facts(row(**params))), *values.mocks(facts(row(**params)))]
+    checks = (values.blanks, values.mocks, values.overruled)
+    found = [each for check in checks for each in check(facts(row(**params)))]
     assert [(each.id, each.fix) for each in found] == [(name, fix)]
     assert KEY not in str(found)
 
@@ -162,3 +168,10 @@ def test_a_slip_in_a_row_is_named(params: dict[str, Any], name: str, fix: str) -
 def test_a_model_list_that_is_no_list_is_said_to_be_none() -> None:
     (found,) = settings.readable(facts({**WELL, "model_list": {"claude-local": {}}}))
     assert found.cause == "`model_list` is no list, and LiteLLM wants one: a - before each row"
+
+
+def test_a_header_that_clients_do_not_send_is_named_unless_they_are_told_to() -> None:
+    config = of("general_settings", litellm_key_header_name="X-My-Key")
+    assert [each.id for each in values.key_header(facts(config))] == ["configuration.key-header"]
+    assert list(values.key_header(facts(config, ANTHROPIC_CUSTOM_HEADERS="x-my-key: Bearer sk-1"))) == []
+    assert list(values.key_header(facts(of("general_settings", litellm_key_header_name="x-api-key")))) == []

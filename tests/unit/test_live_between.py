@@ -177,3 +177,27 @@ def test_code_of_ones_own_is_what_to_look_at_first_where_a_gateway_fails() -> No
         found[0].evidence[-1]
         == "code of your own runs within each request: litellm_settings.callbacks: my_guard.handler"
     )
+
+
+def test_a_name_that_litellm_puts_in_place_of_the_one_asked_for_is_said() -> None:
+    def refused(name: str) -> Answer:
+        said = f"anthropic_messages: Invalid model name passed in model={name}. Call `/v1/models` to view available models."
+        return 400, {}, json.dumps({"error": {"message": said}}).encode()
+
+    with server(lambda *_: refused("gpt-4o")) as peer:
+        front = Peer(dataclasses.replace(peer.endpoint, where="gateway"), time.monotonic() + 30)
+        (found,) = answering.token(front, None)
+    assert (found.id, "`m` and looks for `gpt-4o`" in found.cause) == ("gateway.renames", True)
+    with server(lambda *_: refused("m")) as peer:
+        front = Peer(dataclasses.replace(peer.endpoint, where="gateway"), time.monotonic() + 30)
+        assert [each.id for each in answering.token(front, None)] == ["gateway.model-missing"]
+
+
+def test_a_model_that_is_known_in_one_answer_and_not_in_the_next_is_no_fault_of_the_question() -> None:
+    with server(in_turn(answer(), UNKNOWN)) as peer:
+        peer.ask("hi")
+        refused = peer.ask("hi")
+        found = answers.finding("engine.count-fails", Status.WARN, (refused.shown(),), **answering.words(peer))
+        assert between.retold(peer, found).id == "engine.servers-differ"
+        other = answers.finding("engine.count-fails", Status.WARN, ("status 500",), **answering.words(peer))
+        assert between.retold(peer, other) is other

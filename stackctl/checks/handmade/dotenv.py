@@ -26,14 +26,14 @@ def dot_env(facts: Facts) -> Iterator[Finding]:
         return
     places = dict.fromkeys((facts.cwd, os.path.dirname(os.path.abspath(facts.hand_file))))
     for path in (os.path.join(place, ".env") for place in places):
-        names = [name for name in _names(path) if _MATTERS.fullmatch(name)]
-        if names:
-            shown = ", ".join(names[:6])  # never a value
+        found = [name for name in names(path) if _MATTERS.fullmatch(name)]
+        if found:
+            shown = ", ".join(found[:6])  # never a value
             yield answers.finding("gateway.dot-env", Status.WARN, (f"{path} sets {shown}",), blocks=False, path=path)
             return
 
 
-def _names(path: str) -> list[str]:
+def names(path: str) -> list[str]:
     """The variables that a .env file sets; none where there is no such file."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -8,7 +8,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from stackctl import addresses
-from stackctl.checks import answers
+from stackctl.checks import answers, target
 from stackctl.checks.check import Check, Hop
 from stackctl.checks.handmade import file
 from stackctl.checks.lanes import LITELLM
@@ -160,19 +160,32 @@ def once(facts: Facts) -> Iterator[Finding]:
 
 def others(facts: Facts) -> Iterator[Finding]:
     """LiteLLM shares the requests for a name out among all its deployments: the others than the first are there too."""
-    asked = {(at.hostname, at.port) for lane in facts.lanes if lane.engine for at in [addresses.parts(lane.engine.url)]}
+    asked = {(*_place(lane.engine.url), lane.engine.model) for lane in facts.lanes if lane.engine}
+    first = {lane.route: lane.engine for lane in facts.lanes}
     for name, _, params in _rows(facts):
-        base = params.get("api_base")
-        at = addresses.parts(base if isinstance(base, str) else "")
-        place = (at.hostname, at.port or (443 if at.scheme == "https" else 80))
-        if not at.hostname or place in asked or (at.hostname, at.port) in asked:
+        base, served = params.get("api_base"), str(params.get("model", "")).strip().partition("/")[2]
+        place = (*_place(base if isinstance(base, str) else ""), served)
+        if not place[0] or place in asked:
             continue
         asked.add(place)
         try:
-            socket.create_connection((at.hostname, place[1]), timeout=_CONNECT).close()
+            socket.create_connection(place[:2], timeout=_CONNECT).close()
         except OSError as error:
             shown = f"{name}: api_base: {base}: {error.strerror or error}"
             yield answers.finding("engine.deployment-away", Status.FAIL, (shown,), name=name, base=base)
+            continue
+        one = first.get(name)
+        listed = target.models(str(base).strip().rstrip("/").removesuffix("/v1"), one.key if one else None)
+        if listed and served not in listed and "*" not in served:
+            yield answers.finding(
+                "engine.deployment-model", Status.FAIL, (f"GET {base}: {', '.join(listed[:8])}",),
+                name=name, base=base, model=served, names=", ".join(f"`{each}`" for each in listed[:8]),
+            )  # fmt: skip
+
+
+def _place(url: str) -> tuple[str, int]:
+    at = addresses.parts(url.strip())
+    return at.hostname or "", at.port or (443 if at.scheme == "https" else 80)
 
 
 def _check(name: str, proves: str, run: Any) -> Check:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
 import re
 from typing import TYPE_CHECKING, Any
 
 from stackctl import addresses
 from stackctl.checks import answers
 from stackctl.checks.check import Check, Hop
-from stackctl.checks.handmade import file, rows, spelling, values
+from stackctl.checks.handmade import dotenv, file, rows, running, spelling, values
 from stackctl.model import Status
 
 if TYPE_CHECKING:
@@ -157,18 +158,28 @@ def patience(facts: Facts) -> Iterator[Finding]:
 def secrets(facts: Facts) -> Iterator[Finding]:
     """Keys are references to the environment, and the variables are set."""
     literal, missing = [], []
+    found = running.process(facts)  # what a LiteLLM that runs was started with counts, and not this shell
+    environ, where = (found.environ, "where LiteLLM was started") if found else (facts.environ, "in this shell")
+    read = {name for place in _places(facts) for name in dotenv.names(os.path.join(place, ".env"))}
     for path, value in _texts(facts.hand_config or {}):
         if value.startswith(_REFERENCE):
-            if not facts.environ.get(value.removeprefix(_REFERENCE)):
+            if not environ.get(value.removeprefix(_REFERENCE)):
                 missing.append((path, value.removeprefix(_REFERENCE)))
         elif _SECRET.search(path) and len(value) >= 12 and not spelling.is_variable(value):
             literal.append(path)
     own = file.section(facts.hand_config or {}, "environment_variables")
     for path, variable in missing:
-        if variable not in own:
-            yield answers.finding("configuration.missing-variable", Status.FAIL, (path,), variable=variable, path=path)
+        if variable not in own and not (found and variable in read):
+            yield answers.finding(
+                "configuration.missing-variable", Status.FAIL, (path,), variable=variable, path=path, where=where
+            )
     if literal:
         yield answers.finding("configuration.literal-key", Status.WARN, literal, path=literal[0], blocks=False)
+
+
+def _places(facts: Facts) -> tuple[str, ...]:
+    """Where LiteLLM looks for a .env file."""
+    return (facts.cwd, os.path.dirname(os.path.abspath(facts.hand_file))) if facts.hand_file else ()
 
 
 def _texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:

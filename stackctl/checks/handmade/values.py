@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from stackctl.checks import answers
 from stackctl.checks.check import Check, Hop
-from stackctl.checks.handmade import file
+from stackctl.checks.handmade import file, spelling
 from stackctl.model import Status
 from stackctl.plan.fit import FLOOR
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 NAMES = (
     "configuration.hand-values", "configuration.hand-drops", "configuration.hand-headers", "configuration.hand-mocks",
-    "configuration.hand-blanks",
+    "configuration.hand-blanks", "configuration.hand-overruled", "configuration.hand-key-header",
 )  # fmt: skip
 # What LiteLLM 1.106.2 reads as a number; a text that is one will do.
 _NUMBERS: dict[str, tuple[str, ...]] = {
@@ -125,6 +125,25 @@ def blanks(facts: Facts) -> Iterator[Finding]:
                 yield found if key != "api_key" else dataclasses.replace(found, fix="")  # no key is shown
 
 
+def overruled(facts: Facts) -> Iterator[Finding]:
+    """A row has one provider: custom_llm_provider beats the one before the model's name."""
+    for number, name, params in _rows(facts):
+        provider, slash, _ = str(params.get("model", "")).partition("/")
+        other = params.get("custom_llm_provider")
+        if slash and isinstance(other, str) and other != provider and provider in spelling.provider_names():
+            place = f"model_list.{number}.litellm_params.custom_llm_provider"
+            shown = (f"{name}: model: {params['model']}, custom_llm_provider: {other}",)
+            yield answers.finding(
+                "configuration.two-providers",
+                Status.FAIL,
+                shown,
+                name=name,
+                provider=provider,
+                other=other,
+                place=place,
+            )
+
+
 def mocks(facts: Facts) -> Iterator[Finding]:
     """No row answers by itself, in its model's place."""
     for number, name, params in _rows(facts):
@@ -164,6 +183,16 @@ def headers(facts: Facts) -> Iterator[Finding]:
             yield answers.finding("configuration.header-key", Status.FAIL, shown, name=name, place=place)
 
 
+def key_header(facts: Facts) -> Iterator[Finding]:
+    """LiteLLM reads its key from a header that clients send."""
+    header = file.section(facts.hand_config or {}, "general_settings").get("litellm_key_header_name")
+    if not isinstance(header, str) or header.lower() in _KEY_HEADERS:
+        return
+    if header.lower() not in facts.environ.get("ANTHROPIC_CUSTOM_HEADERS", "").lower():
+        shown = (f"general_settings.litellm_key_header_name: {header}",)
+        yield answers.finding("configuration.key-header", Status.FAIL, shown, header=header)
+
+
 def windows(facts: Facts) -> Iterator[Finding]:
     """LiteLLM is told of a window that holds an agent's first request, where it refuses what is longer."""
     if file.section(facts.hand_config or {}, "router_settings").get("enable_pre_call_checks") is not True:
@@ -198,7 +227,9 @@ CHECKS = (
     _check("hand-drops", "No row drops what an agent needs.", drops),
     _check("hand-headers", "No header takes the place of a key.", headers),
     _check("hand-blanks", "No blank is part of a name, an address or a key.", blanks),
+    _check("hand-overruled", "Each row has one provider.", overruled),
     _check("hand-mocks", "Models answer, and not the file.", mocks),
+    _check("hand-key-header", "LiteLLM reads its key where clients send it.", key_header),
     _check("hand-windows", "LiteLLM's own limits hold an agent's first request.", windows),
     _check("hand-cache", "LiteLLM repeats no answers.", cache),
 )

@@ -25,11 +25,12 @@ _UNREACHABLE = re.compile(
     re.IGNORECASE,
 )
 _TIMEOUT = re.compile(r"time(?:d )?out", re.IGNORECASE)
-_NO_MODEL = re.compile(r"model .{0,200}(?:does not exist|not found|not supported)|Invalid model name", re.IGNORECASE)
 _HUNG_UP = re.compile("closed without an answer|reset by peer")
 _CLOSED = re.compile("closed without an answer|reset by peer|closed the connection")
 _KEYLESS = re.compile(r"No api key passed in", re.IGNORECASE)  # LiteLLM, of a request that came without one
 _GUARDRAIL = re.compile(r"guardrail", re.IGNORECASE)
+_EOF = re.compile(r"unexpected.eof|eof occurred|reset by peer|closed without an answer", re.IGNORECASE)
+_RENAMED = re.compile(r"Invalid model name passed in model=(?P<name>[^\s`'\"]{1,200})")
 _UNTRUSTED = re.compile(r"certificate.verify.failed: (?P<why>[^(]{1,200})", re.IGNORECASE)
 _PLAIN = re.compile(
     r"wrong.version.number|record.layer.failure|packet.length.too.long", re.IGNORECASE
@@ -63,7 +64,13 @@ def health(peer: Peer) -> Iterator[Finding]:
             yield finding(f"{peer.where}.untrusted", Status.FAIL, (said,), why=untrusted(answer.error), **words(peer))
             return
         name = "not-http" if "not an HTTP" in answer.error else "refused"
-        name = "plain" if _PLAIN.search(answer.error) else "hung-up" if _CLOSED.search(answer.error) else name
+        name = (
+            "plain"
+            if _PLAIN.search(answer.error) or _speaks_http(peer, answer.error)
+            else "hung-up"
+            if _CLOSED.search(answer.error)
+            else name
+        )
         at = nearby.instead(peer.endpoint.url) if name == "refused" and not peer.endpoint.managed else ""
         if at:
             shown = (f"GET {path}: {answer.error}", f"GET {at}/v1/models is answered")
@@ -79,6 +86,12 @@ def health(peer: Peer) -> Iterator[Finding]:
         yield finding(
             "engine.unhealthy", Status.WARN, (f"GET /health: {said}",), said=said, blocks=False, **words(peer)
         )
+
+
+def _speaks_http(peer: Peer, error: str) -> bool:
+    """Whether a server that hangs up on TLS answers without it (some do not say that they do not know TLS)."""
+    at = peer.endpoint.url
+    return bool(_EOF.search(error)) and at.startswith("https:") and nearby.answers("http:" + at.removeprefix("https:"))
 
 
 def untrusted(error: str) -> str:
@@ -163,7 +176,11 @@ def refusal(peer: Peer, engine: Peer | None, reply: Reply) -> Iterator[Finding]:
         yield finding(f"{peer.where}.{known}", Status.FAIL, shown, **said)
     elif gateway and _UNREACHABLE.search(reply.raw + reply.said):
         yield finding("gateway.wrong-address", Status.FAIL, shown, **said)
-    elif _NO_MODEL.search(reply.raw):
+    elif renamed(peer, reply):
+        yield finding(
+            "gateway.renames", Status.FAIL, shown, model=peer.endpoint.model, other=renamed(peer, reply), **said
+        )
+    elif between.NO_MODEL.search(reply.raw):
         name = "gateway.wrong-model" if from_engine else f"{peer.where}.model-missing"
         unlike = None if peer.endpoint.managed else between.unlike(peer, reply)
         yield unlike or finding(name, Status.FAIL, shown, model=peer.endpoint.model, names=named(peer), **said)
@@ -220,6 +237,13 @@ def _no_answer(peer: Peer, reply: Reply) -> Finding:
     return finding(f"{peer.where}.{name}", Status.FAIL, (reply.shown(),), **said)
 
 
+def renamed(peer: Peer, reply: Reply) -> str:
+    """The name that LiteLLM looks for in place of the one that it was asked for; empty where it is the same."""
+    found = _RENAMED.search(reply.raw) if peer.where == "gateway" else None
+    other = found["name"].removesuffix(".") if found else ""
+    return "" if other == peer.endpoint.model else other
+
+
 def proxied(peer: Peer, page: str, status: int, shown: tuple[str, ...], said: str) -> Finding:
     """The finding for a refusal by what stands in front of a server."""
     if pages.leads_out(page):
@@ -255,7 +279,7 @@ def cooldown(peer: Peer, reply: Reply) -> Finding:
 
 def no_such_path(reply: Reply) -> bool:
     """A 404 (or 405) for the path and not for the model."""
-    return reply.status in {404, 405} and not _NO_MODEL.search(reply.raw)
+    return reply.status in {404, 405} and not between.NO_MODEL.search(reply.raw)
 
 
 def words(peer: Peer) -> dict[str, Any]:

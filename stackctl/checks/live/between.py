@@ -6,6 +6,7 @@ address that are not alike know a model in one answer and not in the next.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from stackctl.checks.answers import finding
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 _AGAIN = 2  # times that a question is put once more
 _OWN_CHECK = {404, 413}  # a path that is not let through, and a size: they are found by what is asked
-_ANSWERED, _PAGE = "answered", "page"
+_ANSWERED, _PAGE, _UNKNOWN = "answered", "page", "unknown"
+NO_MODEL = re.compile(r"model .{0,200}(?:does not exist|not found|not supported)|Invalid model name", re.IGNORECASE)
 
 
 def note(peer: Peer, status: int, raw: str, headers: dict[str, str] | None = None, *, whole: bool = False) -> None:
@@ -31,9 +33,19 @@ def note(peer: Peer, status: int, raw: str, headers: dict[str, str] | None = Non
         peer.learnt[_PAGE] = (page, status, pages.title(raw) if pages.is_page(raw) else raw[:100])
 
 
+def note_model(peer: Peer, reply: Reply) -> None:
+    """Take down that the server does not know its own model, which it may have answered for before."""
+    if reply.refused and NO_MODEL.search(reply.raw) and reply.said:
+        peer.learnt[_UNKNOWN] = reply.said
+
+
 def retold(peer: Peer, found: Finding) -> Finding:
     """The finding, or in its place what stands in front of a server that answers other questions well."""
-    page = peer.learnt.get(_PAGE)
+    page, unknown = peer.learnt.get(_PAGE), peer.learnt.get(_UNKNOWN)
+    bad = found.status in {Status.FAIL, Status.WARN}
+    if bad and unknown and peer.learnt.get(_ANSWERED) and any(unknown in each for each in found.evidence):
+        name = f"{peer.where}.servers-differ"
+        return finding(name, Status.FAIL, found.evidence, model=peer.endpoint.model, **_words(peer))
     if found.status not in {Status.FAIL, Status.WARN} or not page or not peer.learnt.get(_ANSWERED):
         return found
     if ".proxy" in found.id or ".query-" in found.id or not any(f"status {page[1]}" in each for each in found.evidence):

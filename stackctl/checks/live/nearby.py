@@ -63,6 +63,11 @@ def _ours(address: str) -> bool:
     return True
 
 
+def answers(url: str) -> bool:
+    """Whether anything answers at all."""
+    return probe.request(Probe(f"{url}/v1/models", timeout=_SECONDS)).status != 0
+
+
 def above(url: str) -> str:
     """The address of a server above a path that it does not have (`/v1/messages`, `/ui`); empty where none answers there."""
     at = addresses.parts(url)

@@ -123,6 +123,8 @@ class Peer:
 
         reply = self.lock.in_turn(once, _crowded) if patient else once()
         between.note(self, reply.status, reply.raw, dict(reply.headers), whole=reply.whole)
+        if "model" not in more:
+            between.note_model(self, reply)
         return reply
 
     def _noted(self, answer: probe.Result) -> probe.Result:
