@@ -149,12 +149,13 @@ def _front(facts: Facts, peer: Peer, place: str, *, first: bool) -> Iterator[Che
         f"client@{place}", Hop.CLIENT, _first_line(client.request), _bound(client.request, peer, None, alone=False),
         needs=(f"answers@{place}", f"tools@{place}", f"thinking@{place}"), live=True, seconds=_SECONDS,
     )  # fmt: skip
+    hop = Hop.ENGINE if peer.where == "engine" else Hop.GATEWAY
     if not facts.own:  # who knows what stands before a server made by hand
-        hop = Hop.ENGINE if peer.where == "engine" else Hop.GATEWAY
         yield Check(
             f"size@{place}", hop, _first_line(sizes.large), _bound(sizes.large, peer, None, alone=False),
             needs=(f"answers@{place}",), live=True, seconds=_SECONDS,
         )  # fmt: skip
+    if not facts.own and first:  # one of them answers as all do
         yield Check(
             f"repeats@{place}", hop, _first_line(repeats.stored), _bound(repeats.stored, peer, None, alone=False),
             needs=(f"answers@{place}", "configuration.hand-cache"), live=True, seconds=_SECONDS,
