@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from stackctl import lookalike
 from stackctl.errors import PreflightError
 
 LARGEST_CONFIG = 32 * 1024 * 1024  # bytes; real ones have some KiB, the largest (with a quantisation list) a few MiB
@@ -48,6 +49,7 @@ class Checkpoint:
 
     path: str
     architectures: tuple[str, ...]
+    encoder_decoder: bool
     model_type: str
     max_positions: int | None
     quantization: str | None
@@ -73,8 +75,11 @@ def read(path: str) -> Checkpoint:
     read, is larger than 32 MiB, is not JSON, or not an object.
     """
     if not os.path.isdir(path):
-        what = "is not a directory" if os.path.lexists(path) else "does not exist"
-        raise PreflightError(f"the model {path} {what}", remedy="name a directory with a config.json, or a hub id")
+        what, remedy = lookalike.file(path) or (
+            "is not a directory" if os.path.lexists(path) else "does not exist",
+            "name a directory with a config.json, or a hub id",
+        )
+        raise PreflightError(f"the model {path} {what}", remedy=remedy)
     files = _files(path)
     mistral = "params.json" in files and bool({"tekken.json", "tokenizer.model"} & set(files))
     config = _config(path, files)
@@ -84,6 +89,7 @@ def read(path: str) -> Checkpoint:
     return Checkpoint(
         path=path,
         architectures=_strings(config.get("architectures")),
+        encoder_decoder=config.get("is_encoder_decoder") is True,
         model_type=_string(config.get("model_type")) or "",
         max_positions=_max_positions(config, text),
         quantization=_quantization(config, text),
@@ -137,10 +143,11 @@ def _config(path: str, files: dict[str, int]) -> dict[str, Any]:
     name = "config.json" if "config.json" in files else "params.json"
     full = os.path.join(path, name)
     if name not in files:
-        raise PreflightError(
-            f"the model directory {path} has no config.json",
-            remedy="name the directory that holds config.json and the weights, or download the model again",
+        what, remedy = lookalike.directory(path, files) or (
+            "has no config.json",
+            "name the directory that holds config.json and the weights, or download the model again",
         )
+        raise PreflightError(f"the model directory {path} {what}", remedy=remedy)
     try:
         with open(full, "rb") as stream:
             raw = stream.read(LARGEST_CONFIG + 1)
@@ -152,7 +159,7 @@ def _config(path: str, files: dict[str, int]) -> dict[str, Any]:
         )
     again = "stackctl doctor --fix  fetches it again, where something says which model it is; or copy it again"
     try:
-        data = json.loads(raw)
+        data = json.loads(raw.decode())  # as UTF-8, and without a byte order mark: vLLM takes no other
     except (ValueError, RecursionError) as error:
         raise PreflightError(f"{full} is not JSON: {error}", remedy=again) from error
     if not isinstance(data, dict):
@@ -225,8 +232,8 @@ def _quantization(config: dict[str, Any], text: dict[str, Any]) -> str | None:
 
 
 def takes_tools(template: str) -> bool:
-    """Whether a chat template looks at `tools` at all."""
-    return re.search(r"\btools\b", template) is not None
+    """Whether a chat template looks at `tools` at all; a comment does not."""
+    return re.search(r"\btools\b", re.sub(r"\{#.*?#\}", "", template, flags=re.DOTALL)) is not None
 
 
 def _chat_template(path: str, tokenizer: dict[str, Any]) -> str | None:
@@ -283,4 +290,6 @@ def _string(value: Any) -> str | None:
 
 
 def _strings(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str) and value:
+        return (value,)
     return tuple(each for each in value if isinstance(each, str)) if isinstance(value, list) else ()

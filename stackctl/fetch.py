@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from stackctl import checkpoint
+from stackctl import checkpoint, lookalike
 from stackctl.embedded import embedded, embedded_dir
 from stackctl.errors import PreflightError
 from stackctl.hub.cache import cached
@@ -34,7 +34,8 @@ def check_local(path: str) -> None:
             f"the model directory {full} has no tokenizer (tokenizer.json or tokenizer.model)", remedy=again
         )
     if not found.weight_formats:
-        raise PreflightError(f"the model directory {full} has no weights (*.safetensors)", remedy=again)
+        what, remedy = lookalike.no_weights(full) or ("has no weights (*.safetensors)", again)
+        raise PreflightError(f"the model directory {full} {what}", remedy=remedy)
     if "safetensors" not in found.weight_formats:
         if "gguf" in found.weight_formats:
             raise PreflightError(

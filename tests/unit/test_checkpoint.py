@@ -46,6 +46,7 @@ def test_an_ordinary_checkpoint(tmp_path: Path) -> None:
     assert found == checkpoint.Checkpoint(
         path=path,
         architectures=("LlamaForCausalLM",),
+        encoder_decoder=False,
         model_type="llama",
         max_positions=8192,
         quantization=None,
@@ -220,7 +221,7 @@ def test_odd_values_do_not_break_it(tmp_path: Path) -> None:
         "_name_or_path": "/",
     }
     found = checkpoint.read(model(tmp_path, config, tokenizer_config_DOT_json="[]"))
-    assert found.architectures == ()
+    assert found.architectures == ("x",)  # one name may stand alone
     assert found.model_type == ""
     assert found.declared_names == ()
 

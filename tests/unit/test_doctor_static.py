@@ -539,12 +539,51 @@ def test_a_whole_checkpoint_is_fine(tmp_path: Path) -> None:
         (lambda at: (at / "tokenizer_config.json").unlink(), "model.template"),
         (lambda at: (at / "chat_template.jinja").write_text("{% for a in"), "model.template-spoilt"),
         (lambda at: (at / "chat_template.jinja").write_text("{{ messages }}"), "model.no-tools"),
+        (lambda at: (at / "chat_template.jinja").write_text("{# tools #}{{ messages }}"), "model.no-tools"),
+        (lambda at: (at / "chat_template.jinja").write_text("\n"), "model.template"),
+        (lambda at: (at / "adapter_config.json").write_text(str((at / "config.json").unlink() or "{}")), "model.incomplete"),
     ],
 )  # fmt: skip
 def test_each_damage_to_a_checkpoint_is_named_once(tmp_path: Path, spoil: Any, expected: str) -> None:
     checkpoint(tmp_path / "model")
     spoil(tmp_path / "model")
     assert model(tmp_path) == [expected]
+
+
+POOLING = json.dumps(
+    [{"type": "sentence_transformers.models.Transformer"}, {"type": "sentence_transformers.models.Pooling"}]
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "beside", "expected"),
+    [
+        ({"architectures": ["Qwen2ForSequenceClassification"]}, {}, "model.not-generative"),
+        ({"architectures": ["T5ForConditionalGeneration"], "is_encoder_decoder": True}, {}, "model.not-generative"),
+        ({}, {"modules.json": POOLING}, "model.not-generative"),
+        ({"architectures": []}, {}, "model.no-kind"),
+    ],
+)
+def test_a_model_that_does_not_chat_is_named_by_its_own_files(
+    tmp_path: Path, changes: Mapping[str, Any], beside: Mapping[str, str], expected: str
+) -> None:
+    checkpoint(tmp_path / "model")
+    file = tmp_path / "model" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    for name, text in beside.items():
+        (tmp_path / "model" / name).write_text(text)
+    assert model(tmp_path) == [expected]
+    if expected == "model.not-generative":
+        assert model(tmp_path, args={"runner": "generate"}) == []
+
+
+@pytest.mark.parametrize("changes", [{"architectures": "Qwen3ForCausalLM"}, {"is_encoder_decoder": False}])
+def test_a_model_that_chats_is_not_taken_for_another(tmp_path: Path, changes: Mapping[str, Any]) -> None:
+    checkpoint(tmp_path / "model")
+    file = tmp_path / "model" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    (tmp_path / "model" / "modules.json").write_text('[{"type": "sentence_transformers.models.Transformer"}]')
+    assert model(tmp_path) == []
 
 
 def test_a_parser_of_another_family_is_the_verdict(tmp_path: Path) -> None:

@@ -52,17 +52,31 @@ def cached(facts: Facts) -> Iterator[Finding]:
 
 def _in_cache(facts: Facts, model: str, revision: str | None) -> Iterator[Finding]:
     place = repo_dir(model)
+    snapshots = _names(os.path.join(place, "snapshots"))
     halves = [name for name in _names(os.path.join(place, "blobs")) if name.endswith(".incomplete")]
     here = snapshot(model, revision)
     missing = lacking(here) if here is not None and os.path.isdir(here) else []
+    unnamed = bool(snapshots) and (here is None or os.path.basename(here) not in snapshots)
     shown = [
         f"{name}: {'its content is gone' if os.path.islink(os.path.join(str(here), name)) else 'missing'}"
         for name in missing[:3]
     ]
+    name = revision or "main"
+    if unnamed and here is None:
+        shown.append(f"refs/{name} is missing: nothing says that {snapshots[-1]} is it")
+    elif unnamed:
+        shown.append(f"refs/{name} names a snapshot that is not there (there is {snapshots[-1]})")
     shown += [f"{len(halves)} files are half there"] if halves else []
     if facts.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "on", "yes", "true"}:
         evidence = ("HF_HUB_OFFLINE is set", place, *shown)
-        yield answers.finding("model.offline", Status.FAIL, evidence, model=model)
+        yield answers.finding(
+            "model.unnamed" if unnamed else "model.offline",
+            Status.FAIL,
+            evidence,
+            model=model,
+            name=name,
+            commit=snapshots[-1] if unnamed else "",
+        )
     elif shown:
         yield answers.finding("model.cache", Status.WARN, (place, *shown), model=model, blocks=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -90,8 +91,10 @@ def template(facts: Facts) -> Iterator[Finding]:
             continue
         words: dict[str, Any] = {"model": each.engine.model, "engine": each.engine.name}
         text, where = named or (found.chat_template, found.path)
-        if text is None:
-            yield answers.finding("model.template", Status.FAIL, (where,), **words)
+        if text is None or not text.strip():
+            yield answers.finding(
+                "model.template", Status.FAIL, (where if text is None else f"{where}: it is empty",), **words
+            )
         elif said := _spoilt(text):
             yield answers.finding("model.template-spoilt", Status.FAIL, (where, said), **words)
         elif not checkpoint.takes_tools(text):
@@ -162,7 +165,17 @@ def architecture(facts: Facts) -> Iterator[Finding]:
     """The installed vLLM has this kind of model, and it is one that writes."""
     for each in models(facts):
         found, tool = _read(each.files), each.engine.toolchain
-        if found is None or not found.architectures or tool is None or not tool.installed:
+        if found is None or found.mistral_format:
+            continue
+        if kind := _no_writer(each, found):
+            yield answers.finding(
+                "model.not-generative", Status.FAIL, (kind,), architecture=kind, model=each.engine.model
+            )
+            continue
+        if not found.architectures:
+            yield answers.finding("model.no-kind", Status.FAIL, (f"{each.files}/config.json",), model=each.engine.model)
+            continue
+        if tool is None or not tool.installed:
             continue
         known = vllm_flags.architectures(tool.site_packages)
         if known is None or found.needs_remote_code:
@@ -182,6 +195,25 @@ def architecture(facts: Facts) -> Iterator[Finding]:
             version=tool.version,
             model=each.engine.model,
         )
+
+
+_JUDGES = re.compile(
+    r"For(?:Sequence|Token)Classification$|For(?:Process)?RewardModel$|ForMaskedLM$|ForQuestionAnswering$"
+)
+_CHOOSING = {"runner", "task", "convert", "hf-overrides"}  # arguments by which people say what a model is to be
+
+
+def _no_writer(model: Model, found: checkpoint.Checkpoint) -> str:
+    """What a model is that writes no text, by its own files; empty where they do not say so."""
+    if _CHOOSING & model.config.args.keys():
+        return ""
+    if judge := next((name for name in found.architectures if _JUDGES.search(name)), None):
+        return judge
+    if found.encoder_decoder:
+        return f"{next(iter(found.architectures), found.model_type)}, an encoder-decoder"
+    if pooling := whole.pooling(found.path):
+        return f"modules.json: {pooling}"
+    return ""
 
 
 def _transformers_has(places: tuple[str, ...], model_type: str, architecture: str) -> bool:

@@ -91,6 +91,18 @@ def _cut(path: str) -> str:
     return "" if size == whole else f"{size:,} of {whole:,} bytes"
 
 
+def pooling(directory: str) -> str:
+    """The step by which sentence-transformers makes one vector of a text, where the model is for that; vLLM then serves it
+    as an embedding model, whatever its architecture.
+    """
+    try:
+        with open(os.path.join(directory, "modules.json"), "rb") as stream:
+            steps = [str(each["type"]) for each in json.loads(stream.read(checkpoint.LARGEST_CONFIG))]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return next((each for each in steps if each.endswith(".Pooling")), "")
+
+
 def _short(directory: str) -> Iterator[str]:
     """Files of the tokenizer that are shorter than the hub's listing says, where one was kept: no syntax shows it."""
     place = origin.of(directory, endpoint())
