@@ -72,7 +72,7 @@ def test_a_wrong_key_is_refused_at_once_in_words(scripted: Stack) -> None:
     for headers in ({"authorization": "Bearer sk-old"}, {"x-api-key": "sk-old"}):
         answer = scripted.ask("/v1/messages", question(), key=None, headers=headers)
         assert answer.status == 403
-        assert answer.seconds < 1
+        assert answer.seconds < 3
         error = answer.json["error"]
         assert "is not this stack's client key" in error["message"]
         assert 'eval "$(stackctl env)"' in error["message"]
@@ -273,5 +273,5 @@ def test_claude_code_with_a_wrong_key_ends_within_seconds(scripted: Stack, claud
     ended = claude.run(claude_code, "say hi", home=tmp_path / "home", cwd=tmp_path / "work", env=env)
     assert ended.code != 0
     assert "is not this stack's client key" in ended.out
-    assert ended.seconds < 10
+    assert ended.seconds < 30  # its retries would go on for minutes
     print(f"wrong key: claude ended after {ended.seconds:.2f} s: {ended.result['result']}")

