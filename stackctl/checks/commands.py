@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _COMMAND = re.compile(
     r"\bstackctl (?P<verb>up|down|restart|status|logs|env|launch|render|key rotate|doctor)\b"
-    r"(?P<more>(?: -[a-z]\b| --(?!name\b)[a-z]+(?: [A-Z]+)?| claude\b)*)(?P<service> engine\b| gateway\b)?(?![^`;,)\n]* --name )"
+    r"(?P<more>(?: -[a-z]\b| --(?!name\b)[a-z]+(?: [A-Z]+)?| (?:claude|codex|opencode|qwen)\b)*)(?P<service> engine\b| gateway\b)?(?![^`;,)\n]* --name )"
 )
 _WHOLE = frozenset({"up", "restart", "launch", "render", "key rotate", "doctor"})  # they read the configuration
 # What a server made by hand has no use for: it is only another way, beside the first one.
