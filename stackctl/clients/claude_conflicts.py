@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 
-from stackctl.clients import claude_names, claude_settings, proxy
-from stackctl.clients.conflicts import YOURS, home_of, proxied, shown, text_of
+from stackctl.clients import claude_names, claude_settings, claude_start_files, proxy
+from stackctl.clients.conflicts import YOURS, home_of, jsonc, proxied, shown, text_of
 from stackctl.clients.types import Conflict
 
 TYPE_CHECKING = False  # without the cost of importing typing
@@ -122,14 +122,18 @@ def elsewhere(variables: Mapping[str, str], environ: Mapping[str, str], cwd: str
             )
         )
     url = variables.get("ANTHROPIC_BASE_URL", "")
-    found += [
-        Conflict(path, f"line {number} sets ANTHROPIC_BASE_URL to another address: new shells start with it", aside=True)
-        for path in (os.path.join(home, name) for name in _RC)
-        for number, line in enumerate(text_of(path).splitlines(), 1)
-        if _sets_another(line, url)
-    ]  # fmt: skip
+    for path in (os.path.join(home, name) for name in _RC):
+        found += [
+            Conflict(path, f"line {number} {what}", aside=True)
+            for number, what in claude_start_files.lines(text_of(path), url, known="ANTHROPIC_BASE_URL" in environ)
+        ]
     for path in _editor_files(home, cwd):
-        names = sorted(set(_editor_names(text_of(path))) & {*variables, *claude_names.REMOVED})
+        names = sorted(
+            name
+            for name, value in _editors(text_of(path)).items()
+            if (name in variables and value != variables[name] and not _harmless(name, value, variables[name]))
+            or (name in claude_names.REMOVED and value and not _harmless(name, value))
+        )
         if names:
             found.append(
                 Conflict(
@@ -141,14 +145,6 @@ def elsewhere(variables: Mapping[str, str], environ: Mapping[str, str], cwd: str
     return found
 
 
-def _sets_another(line: str, url: str) -> bool:
-    words = line.strip()
-    if words.startswith("#") or "ANTHROPIC_BASE_URL" not in words or "stackctl" in words:
-        return False
-    after = words.partition("ANTHROPIC_BASE_URL")[2]
-    return after[:1] in {"=", " "} and after.strip(" ='\"").rstrip("'\" ;") not in {url, ""}
-
-
 def _editor_files(home: str, cwd: str) -> list[str]:
     bases = [os.path.join(home, ".config"), os.path.join(home, "Library", "Application Support")]
     found = [os.path.join(base, name, "User", "settings.json") for base in bases for name in _EDITORS]
@@ -157,10 +153,12 @@ def _editor_files(home: str, cwd: str) -> list[str]:
     return [*found, os.path.join(cwd, ".vscode", "settings.json")]
 
 
-def _editor_names(text: str) -> list[str]:
-    """The names in `claudeCode.environmentVariables` of a settings file with comments: a list of {name, value}."""
-    _, found, rest = text.partition('"claudeCode.environmentVariables"')
-    if not found:
-        return []
-    block = rest[: rest.find("]") + 1] if rest.lstrip(" :\t\r\n").startswith("[") else rest[: rest.find("}") + 1]
-    return [piece for piece in block.split('"') if piece.replace("_", "").isalnum() and piece.upper() == piece]
+def _editors(text: str) -> dict[str, str]:
+    """The variables in `claudeCode.environmentVariables` of a settings file with comments: a list of {name, value}."""
+    if '"claudeCode.environmentVariables"' not in text:
+        return {}
+    given = jsonc(text).get("claudeCode.environmentVariables")
+    if isinstance(given, dict):
+        return {str(name): str(value) for name, value in given.items()}
+    rows = given if isinstance(given, list) else []
+    return {str(each["name"]): str(each.get("value", "")) for each in rows if isinstance(each, dict) and "name" in each}

@@ -15,11 +15,20 @@ _LARGEST = 1 << 16  # bytes of its package.json
 
 def installed(environ: Mapping[str, str]) -> tuple[int, ...] | None:
     """The version; None when there is no `claude`, or a wrapper that does not show it."""
-    for directory in environ.get("PATH", "").split(os.pathsep):
-        path = os.path.join(directory or ".", "claude")
-        if os.path.isfile(path) and os.access(path, os.X_OK):
-            return _of(os.path.realpath(path))
-    return None
+    programs = _programs(environ)
+    return _of(os.path.realpath(programs[0])) if programs else None
+
+
+def behind(environ: Mapping[str, str]) -> list[str]:
+    """`PATH VERSION` of each other `claude` that PATH has behind the one that is run."""
+    programs = {os.path.realpath(each): each for each in reversed(_programs(environ))}
+    found = [(each, _of(real)) for real, each in reversed(programs.items())][1:]
+    return [f"{each} {'.'.join(map(str, version))}" for each, version in found if version is not None]
+
+
+def _programs(environ: Mapping[str, str]) -> list[str]:
+    paths = [os.path.join(each or ".", "claude") for each in environ.get("PATH", "").split(os.pathsep)]
+    return [path for path in paths if os.path.isfile(path) and os.access(path, os.X_OK)]
 
 
 def _of(program: str) -> tuple[int, ...] | None:

@@ -36,6 +36,17 @@ def test_the_version_of_npms_is_read_without_starting_it(tmp_path: Path, program
     assert claude_version.installed({"PATH": f"{tmp_path}:{path}:/usr/bin"}) == (2, 1, 197)
 
 
+def test_others_behind_the_one_that_is_run_are_told_apart(tmp_path: Path) -> None:
+    old, new = (
+        npm(tmp_path / name, version, program="cli.js") for name, version in (("a", "1.0.35"), ("b", "2.1.330"))
+    )
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "claude").symlink_to(old / "claude")
+    shell = {"PATH": f"{old}:{tmp_path / 'links'}:{new}"}
+    assert claude_version.behind(shell) == [f"{new}/claude 2.1.330"]
+    assert claude_version.behind({"PATH": str(old)}) == []
+
+
 def test_the_native_installers_is_in_the_files_name(tmp_path: Path) -> None:
     program = tmp_path / "versions" / "2.1.290"
     program.parent.mkdir()

@@ -174,6 +174,46 @@ def test_a_stale_address_in_a_start_up_file(user: Path, name: str, line: str) ->
     assert elsewhere(user) == [f"/user/{name} line 2 sets ANTHROPIC_BASE_URL to another address: new shells start with it"]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("alias claude='ANTHROPIC_BASE_URL=https://api.example/anthropic claude'", "sets ANTHROPIC_BASE_URL to another address for the alias `claude`"),
+        ("export A=1 ANTHROPIC_BASE_URL=http://x; export B=2", "sets ANTHROPIC_BASE_URL to another address: new shells start with it"),
+        ("  declare -x ANTHROPIC_BASE_URL='http://x'", "sets ANTHROPIC_BASE_URL to another address: new shells start with it"),
+        (f"ANTHROPIC_BASE_URL={OURS['ANTHROPIC_BASE_URL']}", "assigns ANTHROPIC_BASE_URL without `export`: Claude Code does not get it"),
+    ],
+)  # fmt: skip
+def test_what_a_line_of_a_start_up_file_does_is_said(user: Path, line: str, what: str) -> None:
+    (user / ".zshrc").write_text(line + "\n")
+    assert elsewhere(user) == [f"/user/.zshrc line 1 {what}"]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "alias glm='ANTHROPIC_BASE_URL=https://api.example/anthropic claude'",
+        'glm() {\n  ANTHROPIC_BASE_URL=https://api.example ANTHROPIC_MODEL=glm claude "$@"\n}',
+        "export ANTHROPIC_BASE_URL=$LOCAL_LLM",
+        'export ANTHROPIC_BASE_URL="${ANTHROPIC_BASE_URL:-http://x}"',
+        "[ $ANTHROPIC_BASE_URL = x ] && echo yes",
+        f"ANTHROPIC_BASE_URL={OURS['ANTHROPIC_BASE_URL']}\nexport ANTHROPIC_BASE_URL",
+        f"set -a\nANTHROPIC_BASE_URL={OURS['ANTHROPIC_BASE_URL']}",
+        f"export ANTHROPIC_BASE_URL={OURS['ANTHROPIC_BASE_URL']}/",
+    ],
+)
+def test_what_a_start_up_file_does_for_other_commands_is_its_owners(user: Path, lines: str) -> None:
+    (user / ".bashrc").write_text(lines + "\n")
+    assert elsewhere(user) == []
+
+
+def test_an_editor_that_has_the_stacks_own_values_is_fine(user: Path) -> None:
+    file = user / ".config" / "Code" / "User" / "settings.json"
+    file.parent.mkdir(parents=True)
+    right = [{"name": name, "value": value} for name, value in OURS.items()]
+    file.write_text(json.dumps({"claudeCode.environmentVariables": right}))
+    assert elsewhere(user) == []
+
+
 @pytest.mark.parametrize("line", ["# export ANTHROPIC_BASE_URL=http://x", 'eval "$(stackctl env)" # ANTHROPIC_BASE_URL', "unset ANTHROPIC_BASE_URL", f"export ANTHROPIC_BASE_URL={OURS['ANTHROPIC_BASE_URL']}", "echo $ANTHROPIC_BASE_URLS"])  # fmt: skip
 def test_lines_that_do_no_harm(user: Path, line: str) -> None:
     (user / ".bashrc").write_text(line + "\n")

@@ -117,7 +117,7 @@ def start_files(facts: Facts) -> Iterator[Finding]:
         return
     wanted = claude.environment(claude.for_installed(asdict(client), facts.environ), None, facts.environ)
     for each in claude_conflicts.elsewhere(wanted, facts.environ, facts.cwd):
-        if "sets ANTHROPIC_BASE_URL to another" in each.what or "claudeCode.environmentVariables" in each.what:
+        if " ANTHROPIC_BASE_URL " in each.what or "claudeCode.environmentVariables" in each.what:
             yield answers.finding(
                 "client.start-file",
                 Status.WARN,

@@ -180,7 +180,9 @@ def program(facts: Facts) -> Iterator[Finding]:
     shown = ".".join(map(str, version))
     if version < claude.CLIENT.oldest:
         oldest = ".".join(map(str, claude.CLIENT.oldest))
-        yield answers.finding("client.too-old", Status.FAIL, (f"{path}: {shown}",), version=shown, oldest=oldest)
+        further = claude_version.behind(facts.environ)
+        seen = [f"{path}: {shown}", *(f"further back on PATH: {each}" for each in further)]
+        yield answers.finding("client.too-old", Status.FAIL, seen, version=shown, oldest=oldest)
         return
     for since, what in claude.CLIENT.limits:
         if version < since:
