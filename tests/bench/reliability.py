@@ -30,7 +30,8 @@ from typing import TYPE_CHECKING, Any
 
 from stackctl import identity
 from tests.drills import table
-from tests.drills.harness import DRIVER, free_port
+from tests.drills.harness import DRIVER
+from tests.fakes.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from stackctl import identity, probe, runstate, survivors
 from stackctl.model import Probe
 from stackctl.paths import StackPaths
+from tests.fakes.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,12 +38,6 @@ def until(condition: Callable[[], object], within: float, what: str | Callable[[
         assert took < within, f"not within {within} s: {what if isinstance(what, str) else what()}"
         time.sleep(0.01)
     return time.monotonic() - began
-
-
-def free_port() -> int:
-    with socket.socket() as probe_socket:
-        probe_socket.bind(("127.0.0.1", 0))
-        return int(probe_socket.getsockname()[1])
 
 
 def engine(*flags: str, **more: Any) -> dict[str, Any]:

@@ -13,7 +13,8 @@ import pytest
 
 from stackctl import probe
 from stackctl.model import Probe
-from tests.drills.harness import PATIENCE, Stack, free_port, until
+from tests.drills.harness import PATIENCE, Stack, until
+from tests.fakes.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ import pytest
 
 from stackctl import runstate
 from tests.fakes.home import Home, until
-from tests.fakes.stack import free_port
+from tests.fakes.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,6 +14,7 @@ from stackctl.checks import live, runner
 from stackctl.config import Flags
 from stackctl.model import Status
 from tests.fakes import stack
+from tests.fakes.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +72,7 @@ FAULTS = {
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
     """A scripted engine with a model that can use tools; its address and pid."""
     root = tmp_path_factory.mktemp("engine")
-    port = stack.free_port()
+    port = free_port()
     argv = [sys.executable, str(stack.ENGINE), "--port", str(port), "--model", "some/model", "--fake-competent"]
     argv += [
         "--fake-control",
@@ -151,7 +152,7 @@ def test_a_frozen_engine_is_named_although_its_health_is_fine(engine: tuple[str,
 
 
 def test_an_engine_that_is_not_there_is_refused() -> None:
-    assert bad(found(f"http://127.0.0.1:{stack.free_port()}")) == ["gateway.refused"]
+    assert bad(found(f"http://127.0.0.1:{free_port()}")) == ["gateway.refused"]
 
 
 def test_a_name_that_the_shell_or_a_settings_file_asks_for_is_asked_of_the_end_that_it_points_at(

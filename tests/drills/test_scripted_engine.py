@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tests.fakes import stack, startup_log
+from tests.fakes.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ QUESTION = {"model": "scripted", "max_tokens": 20, "messages": [{"role": "user",
 
 @contextlib.contextmanager
 def engine(root: Path, *flags: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    port = stack.free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     argv = [sys.executable, ENGINE, "--port", str(port), *flags]
     with stack.running(
@@ -122,7 +123,7 @@ def test_children_that_ignore_term_outlive_their_leader(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("reason", startup_log.FAILURES)
 def test_a_start_can_fail_for_every_reason_and_leaves_nothing(tmp_path: Path, reason: str) -> None:
-    argv = [sys.executable, ENGINE, "--port", str(stack.free_port()), "--fake-fault", f"fail={reason}"]
+    argv = [sys.executable, ENGINE, "--port", str(free_port()), "--fake-fault", f"fail={reason}"]
     with subprocess.Popen(
         argv, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     ) as failed:

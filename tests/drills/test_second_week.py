@@ -16,7 +16,8 @@ import pytest
 from stackctl import __version__, identity
 from stackctl.model import Probe
 from stackctl.probe import request
-from tests.fakes.home import ROOT, STACKCTL, Home, free_port
+from tests.fakes.home import ROOT, STACKCTL, Home
+from tests.fakes.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,8 @@ from stackctl.model import Probe
 from stackctl.probe import request
 from tests.drills.harness import PATIENCE
 from tests.fakes import stack
-from tests.fakes.home import Home, free_port, until
+from tests.fakes.home import Home, until
+from tests.fakes.ports import free_port
 from tests.fakes.terminal import Terminal
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ import pytest
 from stackctl.model import Probe
 from stackctl.probe import request
 from tests.fakes import stack, wheels
-from tests.fakes.home import ROOT, Home, free_port, until
+from tests.fakes.home import ROOT, Home, until
+from tests.fakes.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,6 +16,7 @@ from stackctl.model import ServiceKind
 from stackctl.toolchain import locate
 from tests.fakes import stack
 from tests.fakes.hub import Hub, Repo
+from tests.fakes.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -64,8 +65,8 @@ def nothing_left(home: Path) -> None:
 
 
 def engine(**more: Any) -> dict[str, Any]:
-    ports = {"engines": {"main": {"model": "embedded", "port": stack.free_port(), **more}}}
-    return {**ports, "gateway": {"port": stack.free_port()}}
+    ports = {"engines": {"main": {"model": "embedded", "port": free_port(), **more}}}
+    return {**ports, "gateway": {"port": free_port()}}
 
 
 # --- the configuration and the command line: exit code 2

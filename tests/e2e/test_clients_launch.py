@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.fakes import clients
+from tests.fakes.ports import free_port
 from tests.fakes.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -98,13 +99,6 @@ class Place:
         return [each for each in found if each["method"] == "POST" and "count_tokens" not in each["path"]]
 
 
-def _ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as two:
-        one.bind(("127.0.0.1", 0))
-        two.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1]), int(two.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, gateway_python: str) -> Iterator[Place]:
     root = tmp_path_factory.mktemp("clients")
@@ -129,7 +123,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, gateway_python: str) -> Iter
     turns.append({"when": {"any": "reads text only"}, "reply": [{"text": "I have not seen it."}]})
     turns.append({"when": {"any": "pass-it-on"}, "reply": [{"text": "I have read it."}]})
     (root / "turns.json").write_text(json.dumps({"turns": turns}))
-    engine, gateway = _ports()
+    engine, gateway = free_port(), free_port()
     command = [sys.executable, str(ROOT / "tests" / "fakes" / "engine.py"), "--fake-script", str(root / "turns.json"), "--fake-record", str(made.record)]  # fmt: skip
     made.config.write_text(json.dumps({
         "engines": {"main": {"model": MODEL, "command": command, "port": engine, "max_model_len": WINDOW,

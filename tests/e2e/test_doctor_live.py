@@ -19,6 +19,7 @@ from stackctl.checks.endpoints import Endpoint, Lane
 from stackctl.config import Flags
 from stackctl.model import Status
 from tests.fakes import stack
+from tests.fakes.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +43,7 @@ def deployments(engine: str) -> dict[str, dict[str, Any]]:
         "healthy": native,
         "guesses": chat,
         "double-v1": {**native, "api_base": f"{engine}/v1"},
-        "nobody-there": {**chat, "api_base": f"http://127.0.0.1:{stack.free_port()}/v1"},
+        "nobody-there": {**chat, "api_base": f"http://127.0.0.1:{free_port()}/v1"},
         "other-model": {**native, "model": "anthropic/other/model"},
         "other-key": {**chat, "api_key": "sk-of-somebody-else"},
         "repeats": {**native, "num_retries": 2},
@@ -68,7 +69,7 @@ CAUSES = {
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a scripted engine whose model can use tools."""
     root = tmp_path_factory.mktemp("engine")
-    port = stack.free_port()
+    port = free_port()
     argv = [sys.executable, str(stack.ENGINE), "--port", str(port), "--model", SERVED, "--fake-competent"]
     argv += [
         "--fake-control",
@@ -99,7 +100,7 @@ def gateway(engine: str, gateway_python: str, tmp_path_factory: pytest.TempPathF
         "general_settings": {"master_key": MASTER},
     }
     (root / "config.yaml").write_text(json.dumps(config))
-    port = stack.free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     program = str(Path(gateway_python).with_name("litellm"))
     argv = [program, "--config", str(root / "config.yaml"), "--host", "127.0.0.1", "--port", str(port)]

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tests.fakes import claude, stack
+from tests.fakes.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +65,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     (work / ".env").write_text("LITELLM_MASTER_KEY=sk-planted\nANTHROPIC_API_BASE=http://127.0.0.1:9\n")
     (work / "litellm.py").write_text("raise SystemExit('planted module was imported')\n")
     (work / "sitecustomize.py").write_text("raise SystemExit('planted module was imported')\n")
-    engine, gateway = stack.free_port(), stack.free_port()
+    engine, gateway = free_port(), free_port()
     config = root / "given.yaml"
     config.write_text(f"engines: {{main: {{model: embedded, port: {engine}}}}}\ngateway: {{port: {gateway}}}\n")
     before = os.umask(0)

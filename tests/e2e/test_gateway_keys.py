@@ -15,6 +15,7 @@ import pytest
 
 from stackctl.gateway_env import gateway_env
 from tests.fakes import claude, stack
+from tests.fakes.ports import free_port
 from tests.fakes.stack import Stack
 
 pytestmark = pytest.mark.e2e
@@ -261,7 +262,7 @@ def test_litellm_does_not_start_without_a_client_key(scripted: Stack, gateway_py
     )
     argv = [str(Path(gateway_python).parent / "litellm"), "--config", str(config), "--host", "127.0.0.1"]
     done = subprocess.run(
-        [*argv, "--port", str(stack.free_port())], env=env, cwd=config.parent, capture_output=True, text=True,
+        [*argv, "--port", str(free_port())], env=env, cwd=config.parent, capture_output=True, text=True,
         timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode != 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.fakes import claude, stack, turns
+from tests.fakes.ports import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +56,7 @@ def test_direct_serves_claude_code_from_the_engine_on_the_gateways_port(claude_c
 
 
 def test_an_engine_that_already_runs_is_used_and_left_alone(claude_code: Path, tmp_path: Path) -> None:
-    file, port, record = task(tmp_path), stack.free_port(), tmp_path / "record.jsonl"
+    file, port, record = task(tmp_path), free_port(), tmp_path / "record.jsonl"
     (tmp_path / "script.json").write_text(stack.script(turns.edit(str(file))))
     argv = [
         sys.executable, str(stack.ENGINE), "--model", stack.SERVED, "--port", str(port), "--max-model-len", str(WINDOW),
@@ -65,7 +66,7 @@ def test_an_engine_that_already_runs_is_used_and_left_alone(claude_code: Path, t
     url = f"http://127.0.0.1:{port}"
     config = {
         "engines": {"attic": {"url": f"{url}/v1/", "api_key": "env/ATTIC_KEY"}},
-        "gateway": {"port": stack.free_port()},
+        "gateway": {"port": free_port()},
     }
     env = stack.base_env(tmp_path / "engine") | {"VLLM_API_KEY": KEY}
     with stack.running(
@@ -88,7 +89,7 @@ def test_an_engine_that_already_runs_is_used_and_left_alone(claude_code: Path, t
 
 def test_an_engine_elsewhere_that_is_away_takes_only_its_own_route_with_it(gateway_python: str, tmp_path: Path) -> None:
     config = stack.scripted_config(tmp_path, turns.TURNS)
-    url = f"http://127.0.0.1:{stack.free_port()}"
+    url = f"http://127.0.0.1:{free_port()}"
     config["engines"]["attic"] = {"url": url, "model": "acme/attic"}
     config["routes"] = {"default": "main", "haiku": "attic"}
     with stack.up(tmp_path, config, record=tmp_path / "record.jsonl") as chain:

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import time
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from stackctl.plan import fit as fitting
 from stackctl.plan import memory
 from stackctl.toolchain import install, locate
 from tests.fakes import machines
+from tests.fakes.ports import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -238,12 +238,9 @@ def test_what_is_left_for_conversations_is_less_than_the_real_engine_finds(
     engine: Toolchain, embedded_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STACKCTL_HOME", str(tmp_path / "home"))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     given = EngineConfig(
         model=embedded_model,
-        port=port,
+        port=free_port(),
         max_model_len=8192,
         args={"gpu-memory-utilization": 0.15, "enforce-eager": True},
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stackctl.paths import StackPaths
+from tests.fakes.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,13 +101,6 @@ class Home:
                     self.argv("down", "--name", name), env=self.environment(), cwd=self.root, timeout=60, check=False,
                     stdin=subprocess.DEVNULL, capture_output=True,
                 )  # fmt: skip
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(condition: Callable[[], object], within: float, what: str) -> None:

@@ -24,6 +24,7 @@ from stackctl.toolchain.builds import build_for
 from stackctl.toolchain.environment import environment_path
 from tests.fakes import between as fakes_between
 from tests.fakes import nvml, stack
+from tests.fakes.ports import free_port
 from tests.faults import checkpoints, real_claude
 
 if TYPE_CHECKING:
@@ -377,7 +378,7 @@ def reconfigure(case: Case, given: dict[str, Any]) -> None:
     assert case.config is not None
     text = case.config.read_text()
     if given.get("ports"):
-        text = re.sub(r"(?<=port: )\d+", lambda _: str(stack.free_port()), text)
+        text = re.sub(r"(?<=port: )\d+", lambda _: str(free_port()), text)
         given = {"swap": ["", ""]}
     case.config.write_text(text + given["add"] if "add" in given else text.replace(*given["swap"]))
 
@@ -465,7 +466,7 @@ def listens_at(case: Case, given: dict[str, Any]) -> None:
 
 def dead_address(case: Case, given: dict[str, Any]) -> None:
     """The address that doctor is given has nobody behind it."""
-    case.args = ["--url", f"http://127.0.0.1:{stack.free_port()}"]
+    case.args = ["--url", f"http://127.0.0.1:{free_port()}"]
 
 
 def no_exports(case: Case, given: dict[str, Any]) -> None:

@@ -30,6 +30,7 @@ from stackctl.hub import download
 from stackctl.model import ServiceKind
 from tests.fakes import between, hosted, stack
 from tests.fakes.hub import COMMIT, Hub, Repo
+from tests.fakes.ports import free_port
 from tests.faults import checkpoints, given
 from tests.faults.case import Case
 from tests.faults.shared import Shared
@@ -68,7 +69,7 @@ class Stage:
         case = Case(root, root / "state")
         model = checkpoints.make(root / "models" / "qwen3-tiny")
         case.words["vllm"] = toolchain.locate(ServiceKind.ENGINE, configured_python=None, accelerator="cpu").python
-        case.words |= {"model": str(model), "engine_port": str(stack.free_port()), "port": str(stack.free_port())}
+        case.words |= {"model": str(model), "engine_port": str(free_port()), "port": str(free_port())}
         config = {
             "engines": {"main": {"model": str(model), "port": int(case.words["engine_port"])}},
             "gateway": {"port": int(case.words["port"])},
@@ -108,7 +109,7 @@ class Stage:
 
     def _hand_file(self, fault: Fault, root: Path) -> Case:
         case = Case(root, root / "state")
-        case.words |= {"engine": f"http://127.0.0.1:{stack.free_port()}"}
+        case.words |= {"engine": f"http://127.0.0.1:{free_port()}"}
         case.env |= {"LITELLM_MASTER_KEY": MASTER}
         given.by_hand(case, fault, runs=False)
         return case
@@ -213,7 +214,7 @@ class Stage:
         name = "keyless" if keyless else "engine"
         if name not in self._shared:
             place = Path(self._all.enter_context(tempfile.TemporaryDirectory(prefix="e", dir=self.root)))
-            port = stack.free_port()
+            port = free_port()
             url = f"http://127.0.0.1:{port}"
             argv = [sys.executable, str(stack.ENGINE), "--port", str(port), "--model", given.MODEL, *given.FLAGS]
             argv += ["--enable-auto-tool-choice", "--tool-call-parser", "hermes", "--enable-prompt-tokens-details"]
@@ -239,7 +240,7 @@ class Stage:
         url = self._engine()
         case = Case(root, root / "given" / "state")
         case.env |= {"MY_KEY": ENGINE_KEY}
-        config = {"engines": {"main": {"url": url, "api_key": "env/MY_KEY"}}, "gateway": {"port": stack.free_port()}}
+        config = {"engines": {"main": {"url": url, "api_key": "env/MY_KEY"}}, "gateway": {"port": free_port()}}
         own = case.after.enter_context(_gone_or_down(case, root / "given", given.over(config, fault.config)))
         case.config = own.config
         case = self._beside(own, fault, case)
@@ -254,7 +255,7 @@ class Stage:
     def _hand(self, fault: Fault, root: Path, words: dict[str, str] | None = None) -> Case:
         case = Case(root, root / "state")
         case.words |= words or {}
-        port = stack.free_port()
+        port = free_port()
         url = f"http://127.0.0.1:{port}"
         case.words |= {"engine": self._engine(keyless=True), "keyed": self._engine(), "url": url}
         if "astray" in fault.given:
@@ -308,8 +309,8 @@ class Stage:
     def _real_failed(self, fault: Fault, root: Path) -> Case:
         case = Case(root, root / "state", root / "project" / "stack.yaml")
         config = {
-            "engines": {"main": {"model": "embedded", "port": stack.free_port()}},
-            "gateway": {"port": stack.free_port()},
+            "engines": {"main": {"model": "embedded", "port": free_port()}},
+            "gateway": {"port": free_port()},
         }
         return _not_up(case, given.over(config, given.filled(case, fault.config)))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from stackctl import clients, runstate
 from stackctl.commands import launch as command
 from stackctl.paths import StackPaths
 from tests.fakes import stubclients
+from tests.fakes.ports import free_port
 from tests.fakes.stubclients import KEY, saw, stub
 from tests.fakes.terminal import Terminal
 
@@ -239,9 +239,7 @@ def terminal(home: Path) -> Iterator[Callable[..., Terminal]]:
 @pytest.fixture
 def stack(home: Path) -> Path:
     """The configuration of a stack that is really started: the scripted engine, spoken to directly."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
+    port = free_port()
     config = home / "stack.yaml"
     config.write_text(json.dumps({
         "engines": {"main": {"model": "scripted", "command": [sys.executable, str(ENGINE)], "port": port, "max_model_len": 32768}},

@@ -20,6 +20,7 @@ from stackctl.paths import StackPaths
 from stackctl.planning import Prepared
 from stackctl.ports import Ports
 from tests.fakes import machines
+from tests.fakes.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,12 +43,6 @@ def prepared(tmp_path: Path, host: Host, **config: Any) -> Prepared:
     file.write_text(json.dumps(config))
     given = machines.inputs(Flags(config=str(file)), host)
     return Prepared(given.loaded, host, StackPaths("default"), Ports({}, given.gateway_port), plan.build(given))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def bad(found: Iterable[Finding]) -> list[Finding]:

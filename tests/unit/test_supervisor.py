@@ -18,7 +18,8 @@ from stackctl.paths import StackPaths
 from stackctl.process import guarded
 from stackctl.supervisor import Supervisor, stop
 from stackctl.supervisor.looks import gap
-from tests.drills.harness import Stack, engine, free_port, gateway, stacks, until
+from tests.drills.harness import Stack, engine, gateway, stacks, until
+from tests.fakes.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
