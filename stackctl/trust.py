@@ -17,6 +17,15 @@ class UntrustedError(ConfigError):
     """A file of the working directory that nobody has trusted."""
 
 
+def _pointed(path: str) -> str:
+    """What to correct: the option, or the variable that names the file."""
+    told = os.environ.get("STACKCTL_CONFIG", "")
+    if not told or os.path.abspath(told) != path:
+        return "check the path given with --config"
+    tilde = " (there, ~ is not your home directory: write $HOME)" if told.startswith("~") else ""
+    return f"correct $STACKCTL_CONFIG, or unset it{tilde}"
+
+
 def content(path: str, *, named: bool) -> bytes:
     """Read a configuration file that may be used; the bytes that were checked are the bytes returned.
 
@@ -63,9 +72,7 @@ def _read(path: str) -> bytes:
         with open(path, "rb") as stream:
             raw = stream.read(LIMIT + 1)
     except FileNotFoundError as error:
-        raise ConfigError(
-            f"there is no configuration file {path}", remedy="check the path given with --config"
-        ) from error
+        raise ConfigError(f"there is no configuration file {path}", remedy=_pointed(path)) from error
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}", remedy="name a file that you can read") from error
     if len(raw) > LIMIT:

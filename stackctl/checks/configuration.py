@@ -6,7 +6,7 @@ import difflib
 import os
 from typing import TYPE_CHECKING
 
-from stackctl import planning, render, rendered
+from stackctl import paths, planning, render, rendered
 from stackctl.checks import answers, as_started
 from stackctl.checks.check import Check, Hop
 from stackctl.checks.handmade import spelling
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 AGENT_WINDOW = 16384  # tokens; Claude Code's first request alone has 8,000 to 25,000
 _PATIENCE = 60  # seconds
+_MISNAMED = ("stack.yml", "stack.yaml.txt", "Stack.yaml", "stackctl.yaml", "stackctl.yml")
+_LARGEST = 1 << 16  # bytes of such a file that are read
 
 
 def usable(facts: Facts) -> Iterator[Finding]:
@@ -147,8 +149,27 @@ def sensible(facts: Facts) -> Iterator[Finding]:
         yield answers.finding("configuration.timeout-short", Status.WARN, (shown,), shown=shown, blocks=False)
 
 
+def named(facts: Facts) -> Iterator[Finding]:
+    """A file that was meant as the configuration has the name that is looked for."""
+    if facts.loaded is None or facts.loaded.source is not None or facts.running:
+        return
+    for folder in (facts.cwd, paths.config_dir()):
+        for name in _MISNAMED:
+            path = os.path.join(folder, name)
+            try:
+                with open(path, encoding="utf-8", errors="replace") as stream:
+                    ours = "\nengines:" in "\n" + stream.read(_LARGEST)  # Docker's stacks have such names too
+            except OSError:
+                continue
+            if ours:
+                yield answers.finding(
+                    "configuration.misnamed", Status.WARN, (path,), path=path, folder=folder, blocks=False
+                )
+
+
 CHECKS = (
     Check("configuration.usable", Hop.CONFIG, "The configuration can be read and planned.", usable),
+    Check("configuration.named", Hop.CONFIG, "A file that was meant as the configuration has its name.", named),
     Check("configuration.files", Hop.CONFIG, "The gateway's files are as they were rendered.", files, ("configuration.usable",)),
     Check("configuration.drift", Hop.CONFIG, "What runs is what the configuration says.", drift, ("configuration.usable",)),
     Check("configuration.sensible", Hop.CONFIG, "Window and timeout suit an agent.", sensible, ("configuration.usable",)),

@@ -27,6 +27,7 @@ from stackctl.checks import (
 )
 from stackctl.checks import client as client_checks
 from stackctl.config import Flags
+from stackctl.errors import ConfigError
 from stackctl.model import ClientFacts, Status
 from stackctl.paths import StackPaths
 from stackctl.runstate import StackState
@@ -637,3 +638,30 @@ def test_gathering_writes_nothing(tmp_path: Path) -> None:
     before = sorted(map(str, tmp_path.rglob("*")))
     facts.gather(Flags(), static=True, environ={"HOME": str(tmp_path)})
     assert sorted(map(str, tmp_path.rglob("*"))) == before
+
+
+def test_a_configuration_of_another_name_is_named_and_dockers_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STACKCTL_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.chdir(tmp_path)
+
+    def found() -> list[str]:
+        seen = facts.gather(Flags(), static=True, environ={"HOME": str(tmp_path)})
+        return [each.id for each in bad(configuration.CHECKS, seen)]
+
+    (tmp_path / "stack.yml").write_text("services:\n  web: {image: x}\n")
+    assert found() == []
+    (tmp_path / "stack.yml").write_text("engines: {main: {model: embedded}}\n")
+    assert found() == ["configuration.misnamed"]
+    (tmp_path / "stack.yml").rename(tmp_path / "stack.yaml")
+    assert found() == ["configuration.untrusted"]
+
+
+def test_a_file_that_the_variable_names_and_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STACKCTL_CONFIG", "~/stack.yaml")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="there is no configuration file") as refused:
+        config.load(Flags())
+    assert refused.value.remedy.startswith("correct $STACKCTL_CONFIG, or unset it (there, ~ is not")
