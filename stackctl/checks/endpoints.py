@@ -11,7 +11,8 @@ class Endpoint:
     """One server that can be asked. `url` is without `/v1`, `model` the name to ask for, `window` in tokens.
 
     `served` is what the model is really called, `embedded` says that it is the smoke test that cannot use tools,
-    `managed` that stackctl starts it, `hosted` that it is a provider's.
+    `managed` that stackctl starts it, `hosted` that it is a provider's; `by` is what a gateway made by hand asks it with
+    (LiteLLM's provider).
     """
 
     where: Literal["engine", "gateway"]
@@ -27,6 +28,7 @@ class Endpoint:
     embedded: bool = False
     managed: bool = False
     hosted: bool = False
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,7 @@ def _hand(facts: Facts, key: str | None) -> tuple[Lane, ...]:
                 behind = Endpoint("engine", name, at, served, key=sent, served=served)
         front = Endpoint(
             "gateway", name, url, _asked_by(name), key=key or master or client_key(facts.environ), served=served,
-            hosted=base is None,
+            hosted=base is None, by=model.partition("/")[0],
         )  # fmt: skip
         found[name] = Lane(name, behind, front if asked else None)
     return tuple(found.values())

@@ -72,8 +72,9 @@ def checks(facts: Facts) -> tuple[Check, ...]:
     ends = facts.began + BUDGET
     quiet: dict[str, Quiet] = {}
     engines: dict[str, Peer] = {}
+    pairs: set[tuple[str, ...]] = set()
     for lane in facts.lanes:
-        found += _lane(facts, lane, ends, quiet, engines, first=lane is facts.lanes[0])
+        found += _lane(facts, lane, ends, quiet, engines, pairs, first=lane is facts.lanes[0])
     if facts.own and facts.running:
         found.append(
             Check(
@@ -91,12 +92,21 @@ def checks(facts: Facts) -> tuple[Check, ...]:
 # Of a provider's model: each token is paid for.
 _HOSTED = {"answers", "words", "key", "models", "unknown-model", "tools"}
 _ALONE = {name for name, _, alone in (*_BOTH, *_GATEWAY) if alone}
+# Of a gateway and an engine, and not of one of the names between them; each has the line for itself, so all are short of time.
+_OF_A_PAIR = {"cache", "parallel", "cancel"}
 
 
 def _lane(
-    facts: Facts, lane: Lane, ends: float, quiet: dict[str, Quiet], engines: dict[str, Peer], *, first: bool
+    facts: Facts,
+    lane: Lane,
+    ends: float,
+    quiet: dict[str, Quiet],
+    engines: dict[str, Peer],
+    pairs: set[tuple[str, ...]],
+    *,
+    first: bool,
 ) -> Iterator[Check]:
-    """The checks of one route. An engine that several routes share is asked once."""
+    """The checks of one route. An engine that several routes share is asked once, and what lies between it and a gateway."""
     last = lane.engine or lane.gateway
     if last is None:
         return
@@ -119,7 +129,10 @@ def _lane(
     behind = f"engine:{engine.endpoint.name}" if engine is not None else ""  # as it was called when it was asked
     gateway.front, gateway.longest = True, _longest(facts, direct=False)
     place = f"gateway:{lane.route}"
-    yield from _peer(gateway, engine, place, behind)
+    pair = (lane.gateway.url, last.url, lane.gateway.by)
+    known = _OF_A_PAIR if pair in pairs else set()
+    pairs.add(pair)
+    yield from (each for each in _peer(gateway, engine, place, behind) if each.id.partition("@")[0] not in known)
     yield from _front(facts, gateway, place, first=first)
 
 
@@ -135,6 +148,8 @@ def _peer(peer: Peer, engine: Peer | None, place: str, behind: str) -> Iterator[
         if peer.endpoint.hosted and name not in _HOSTED:
             continue
         needs: tuple[str, ...] = (f"health@{place}",) if name == "answers" else (f"answers@{place}",)
+        if name in _OF_A_PAIR:
+            needs += (f"stream@{place}",)  # one that is held back, or cut, says the same of all of them
         if behind:
             needs += (f"{name}@{behind}",)
         yield Check(

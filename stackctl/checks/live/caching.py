@@ -27,7 +27,10 @@ def second_turn(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
     counted = engine or peer
     if metrics.read(counted) is None:
         return  # no counters, and no other proof
-    missed = _missed(peer, counted, billing=False) and _missed(peer, counted, billing=False)  # others ask as well
+    with_header = _missed(peer, counted, billing=peer.billing)
+    if with_header is None:
+        return  # what is found with the header is found without it
+    missed = _missed(peer, counted, billing=False)  # once more: others ask as well
     if missed is not None:
         yield finding(f"{peer.where}.prefix-cache", Status.WARN, missed.evidence, **missed.words(peer))
     elif peer.billing and (missed := _missed(peer, counted, billing=True)) is not None:

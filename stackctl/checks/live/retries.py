@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from stackctl.model import Finding
 
 SHORT = 0.5  # seconds that LiteLLM is told to wait for the engine, so that it must give up
+_PATIENCE = 3.0  # seconds within which the second call of one that is put again has begun
 _LAG = 1.2  # seconds until an engine has counted a request that was given up
 
 
@@ -34,7 +35,7 @@ def _repeated(peer: Peer, engine: Peer) -> str:
     before = metrics.read(engine)
     if before is None or metrics.REQUESTS not in before:
         return ""
-    reply = peer.ask(ASKED, max_tokens=256, stream=False, headers={"x-litellm-timeout": str(SHORT)})
+    reply = peer.ask(ASKED, most=_PATIENCE, max_tokens=256, stream=False, headers={"x-litellm-timeout": str(SHORT)})
     if reply.status == 200 or reply.elapsed < 2 * SHORT:  # an engine that is quick, or a single try
         return ""
     counted = time.monotonic()
