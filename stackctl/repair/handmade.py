@@ -25,79 +25,81 @@ _TIMES = (
 )
 
 
-def _file(here: Here) -> str:
+def file_of(here: Here) -> str:
+    """The file that was named. Raises ValueError where none was."""
     if here.facts.hand_file is None:
         raise ValueError("no file of LiteLLM's was named")
     return os.path.abspath(here.facts.hand_file)
 
 
-def _edit(here: Here, says: str, text: str) -> Change:
-    return Change(says, (Edit(_file(here), text, theirs=True),))
+def edit(here: Here, says: str, text: str) -> Change:
+    """The file with another text."""
+    return Change(says, (Edit(file_of(here), text, theirs=True),))
 
 
 def put(here: Here, path: str, word: str) -> Change:
     """`litellm.set PATH VALUE`; a `*` in the path stands for every element of a list."""
-    text = here.text(_file(here))
+    text = here.text(file_of(here))
     for each in _every(yamltext.data(text), keys(path)):
         text = yamltext.put(text, each, value(word))
-    return _edit(here, f"set {path}: {word}", text)
+    return edit(here, f"set {path}: {word}", text)
 
 
 def take(here: Here, path: str) -> Change:
     """`litellm.unset PATH`."""
-    text = here.text(_file(here))
+    text = here.text(file_of(here))
     for each in _every(yamltext.data(text), keys(path)):
         text = yamltext.take(text, each)
-    return _edit(here, f"take out {path}", text)
+    return edit(here, f"take out {path}", text)
 
 
 def once(here: Here) -> Change:
     """`litellm.once`: no request is put to an engine a second time, for all deployments and for each."""
-    text = here.text(_file(here))
+    text = here.text(file_of(here))
     for number, each in enumerate(yamltext.data(text)["model_list"]):
         for key in ("num_retries", "max_retries"):
             if each["litellm_params"].get(key):
                 text = yamltext.put(text, ["model_list", str(number), "litellm_params", key], 0)
     for section in ("router_settings", "litellm_settings"):
         text = yamltext.put(text, [section, "num_retries"], 0)
-    return _edit(here, "ask an engine once for each request", text)
+    return edit(here, "ask an engine once for each request", text)
 
 
 def unify(here: Here) -> Change | None:
     """`litellm.unify`: a key that stands twice only where it counts; none where that would drop rows of a list."""
-    text = here.text(_file(here))
+    text = here.text(file_of(here))
     fixed = yamltext.once(text)
     rows = [line for line in text.splitlines() if line.lstrip().startswith("- ")]
     kept = [line for line in fixed.splitlines() if line.lstrip().startswith("- ")]
-    return _edit(here, "keep the one that counts", fixed) if rows == kept else None
+    return edit(here, "keep the one that counts", fixed) if rows == kept else None
 
 
 def rename(here: Here, path: str, name: str) -> Change:
     """`litellm.rename PATH NAME`."""
-    return _edit(here, f"call {path} {name}", yamltext.rename(here.text(_file(here)), keys(path), name))
+    return edit(here, f"call {path} {name}", yamltext.rename(here.text(file_of(here)), keys(path), name))
 
 
 def row(here: Here, name: str, key: str, word: str) -> Change:
     """`litellm.row NAME KEY VALUE`: a parameter of the deployments that are called NAME."""
-    text = here.text(_file(here))
+    text = here.text(file_of(here))
     for number, each in enumerate(yamltext.data(text)["model_list"]):
         if each.get("model_name") == name:
             text = yamltext.put(text, ["model_list", str(number), "litellm_params", key], value(word))
-    return _edit(here, f"{name}: {key}: {word}", text)
+    return edit(here, f"{name}: {key}: {word}", text)
 
 
 def called(here: Here, old: str, new: str) -> Change:
     """`litellm.called OLD NEW`: another name for what clients ask for."""
-    text = here.text(_file(here))
+    text = here.text(file_of(here))
     for number, each in enumerate(yamltext.data(text)["model_list"]):
         if each.get("model_name") == old:
             text = yamltext.put(text, ["model_list", str(number), "model_name"], new)
-    return _edit(here, f"call {old} {new}", text)
+    return edit(here, f"call {old} {new}", text)
 
 
 def base(here: Here, name: str) -> Change | None:
     """`litellm.base NAME`: the address that all other deployments with one have, as its provider wants it."""
-    found = yamltext.data(here.text(_file(here)))["model_list"]
+    found = yamltext.data(here.text(file_of(here)))["model_list"]
     known = {
         str(each["litellm_params"]["api_base"]).rstrip("/").removesuffix("/v1")
         for each in found
@@ -113,7 +115,7 @@ def reference(here: Here) -> Change | None:
     """Keys that stand in the file, as references to variables that this shell has: one with the same value, or the
     master key's own. The file is not to be shared with a key in it, and LiteLLM needs a variable that is set.
     """
-    text = here.text(_file(here))
+    text = here.text(file_of(here))
     done = []
     for path in here.finding.evidence:
         place = keys(_INDEX.sub(r".\1", path))
@@ -121,7 +123,7 @@ def reference(here: Here) -> Change | None:
         if name:
             text = yamltext.put(text, place, f"{_REFERENCE}{name}")
             done.append(f"{path}: {_REFERENCE}{name}")
-    return _edit(here, f"set {', '.join(done)}", text) if done else None
+    return edit(here, f"set {', '.join(done)}", text) if done else None
 
 
 def _variable(here: Here, key: str, said: str) -> str:
@@ -134,13 +136,13 @@ def _variable(here: Here, key: str, said: str) -> str:
 
 def fallback(here: Here, section: str, name: str, target: str) -> Change:
     """`litellm.fallback SECTION NAME TARGET`: a model that is not there is no fallback of NAME any more."""
-    text = here.text(_file(here))
+    text = here.text(file_of(here))
     rows = []
     for row in yamltext.data(text)[section]["fallbacks"]:
         left = {each: [to for to in row[each] if each != name or to != target] for each in row}
         rows += [kept] if (kept := {each: to for each, to in left.items() if to}) else []
     place = [section, "fallbacks"]
-    return _edit(
+    return edit(
         here, f"take the fallback {target} out", yamltext.put(text, place, rows) if rows else yamltext.take(text, place)
     )
 
@@ -153,8 +155,8 @@ def _at(data: Any, place: list[str]) -> Any:
 
 def readable(here: Here) -> Change | None:
     """A file that YAML cannot read for its indentation, put right."""
-    text = yamlindent.aligned(yamlindent.untabbed(here.text(_file(here))))
-    return _edit(here, "put its indentation right", text) if isinstance(yamltext.data(text), dict) else None
+    text = yamlindent.aligned(yamlindent.untabbed(here.text(file_of(here))))
+    return edit(here, "put its indentation right", text) if isinstance(yamltext.data(text), dict) else None
 
 
 def address(here: Here, name: str) -> Change | None:
@@ -170,17 +172,17 @@ def address(here: Here, name: str) -> Change | None:
 def moved(here: Here, name: str, new: str) -> Change:
     """`litellm.at NAME URL`: deployments with the address that NAME has go to this one, of the same machine."""
     bases, dead = _bases(here, name)
-    text = here.text(_file(here))
+    text = here.text(file_of(here))
     for number, (each, old) in enumerate(zip(yamltext.data(text)["model_list"], bases, strict=True)):
         if old == dead:
             end = "/v1" if str(each["litellm_params"]["api_base"]).rstrip("/").endswith("/v1") else ""
             text = yamltext.put(text, ["model_list", str(number), "litellm_params", "api_base"], new + end)
-    return _edit(here, f"{name}: ask {new}", text)
+    return edit(here, f"{name}: ask {new}", text)
 
 
 def _bases(here: Here, name: str) -> tuple[list[str], str]:
     """The addresses of all deployments, without `/v1`, and the one of NAME."""
-    found = yamltext.data(here.text(_file(here)))["model_list"]
+    found = yamltext.data(here.text(file_of(here)))["model_list"]
     bases = [_root(str(each["litellm_params"].get("api_base", ""))) for each in found]
     return bases, next(base for each, base in zip(found, bases, strict=True) if each.get("model_name") == name)
 
@@ -188,14 +190,14 @@ def _bases(here: Here, name: str) -> tuple[list[str], str]:
 def served(here: Here, model: str, names: str) -> Change | None:
     """`litellm.served MODEL NAME`: the engine's own name in place of one that it does not serve; none where it has several."""
     one = re.fullmatch(r"`([^`]+)`", names)
-    text = here.text(_file(here))
+    text = here.text(file_of(here))
     if one is None:
         return None
     for number, each in enumerate(yamltext.data(text)["model_list"]):
         provider, slash, old = str(each["litellm_params"]["model"]).partition("/")
         if slash and old == model:
             text = yamltext.put(text, ["model_list", str(number), "litellm_params", "model"], f"{provider}/{one[1]}")
-    return _edit(here, f"ask for {one[1]} in place of {model}", text)
+    return edit(here, f"ask for {one[1]} in place of {model}", text)
 
 
 def _root(base: str) -> str:
@@ -204,7 +206,7 @@ def _root(base: str) -> str:
 
 def patience(here: Here) -> Change | None:
     """Every time limit that is shorter than the client's."""
-    text = here.text(_file(here))
+    text = here.text(file_of(here))
     found = yamltext.data(text)
     short = [each for each in _TIMES if _number(found, each) < _LONG]
     rows = [
@@ -215,7 +217,7 @@ def patience(here: Here) -> Change | None:
     ]
     for path in [*short, *rows]:
         text = yamltext.put(text, path, _LONG)
-    return _edit(here, f"let requests take {_LONG} s", text) if short or rows else None
+    return edit(here, f"let requests take {_LONG} s", text) if short or rows else None
 
 
 def _number(data: Any, path: tuple[str, ...]) -> float:

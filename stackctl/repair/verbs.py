@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING
 import yaml
 
 from stackctl.errors import StackError
-from stackctl.repair import handmade, modelfiles, refused, room, running, shellvars, space, stackfile, startup, theirs
+from stackctl.repair import (
+    handmade,
+    handmade_rows,
+    modelfiles,
+    modelpath,
+    refused,
+    room,
+    running,
+    shellvars,
+    space,
+    stackfile,
+    startup,
+    theirs,
+)
 from stackctl.repair.change import Change
 from stackctl.repair.context import Here, ImpossibleError
 
@@ -32,6 +45,8 @@ NAMES: dict[str, Verb] = {
     **space.VERBS,
     **startup.VERBS,
     **modelfiles.VERBS,
+    **modelpath.VERBS,
+    **handmade_rows.VERBS,
     **shellvars.VERBS,
     "patience": _patience,
 }

@@ -48,7 +48,12 @@ class Case:
         self.after.callback(shutil.rmtree, self.root, ignore_errors=True)
         for each in (self.home, self.project):
             each.mkdir(parents=True, exist_ok=True)
-        self.words |= {"home": str(self.home), "project": str(self.project), "state": str(self.state)}
+        self.words |= {
+            "root": str(self.root),
+            "home": str(self.home),
+            "project": str(self.project),
+            "state": str(self.state),
+        }
 
     @property
     def home(self) -> Path:

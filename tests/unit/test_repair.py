@@ -488,6 +488,32 @@ def test_deployments_go_to_the_address_at_which_their_engine_listens(home: Path)
     assert bases == ["http://127.0.0.1:8000/v1", "http://[::1]:8001/v1"]
 
 
+def test_what_stands_beside_the_name_of_a_row_goes_below_it(home: Path) -> None:
+    file = home / "litellm_config.yaml"
+    flat = "model_list:\n  - model_name: mine  # of the desk\n    model: openai/qwen3\n    api_base: http://127.0.0.1:8000/v1\n    rpm: 6\n"
+    file.write_text(flat)
+    change = repair.propose(facts(home, hand=file), finding("litellm.nest mine"))
+    assert change is not None
+    params = {"model": "openai/qwen3", "api_base": "http://127.0.0.1:8000/v1", "rpm": 6}
+    text = change.edits[0].text or ""
+    assert yaml.safe_load(text) == {"model_list": [{"model_name": "mine", "litellm_params": params}]}
+    assert "# of the desk" in text
+    file.write_text("model_list:\n  - model_name: mine\n    api_base: http://127.0.0.1:8000/v1\n")
+    assert repair.propose(facts(home, hand=file), finding("litellm.nest mine")) is None  # which model, nobody knows
+
+
+def test_an_engine_is_asked_by_its_own_messages(home: Path) -> None:
+    file = home / "litellm_config.yaml"
+    file.write_text(HAND.replace("openai/qwen3", "hosted_vllm/Qwen/Qwen3-8B"))
+    change = repair.propose(facts(home, hand=file), finding("litellm.native claude-local"))
+    assert change is not None
+    first, other = yaml.safe_load(change.edits[0].text or "")["model_list"]
+    assert first["litellm_params"] == {"model": "anthropic/Qwen/Qwen3-8B", "api_base": "http://127.0.0.1:8000", "api_key": "none"}  # fmt: skip
+    assert other["litellm_params"]["model"] == "openai/other"
+    file.write_text(HAND.replace("openai/qwen3", "gemini/pro"))
+    assert repair.propose(facts(home, hand=file), finding("litellm.native claude-local")) is None
+
+
 def test_a_model_that_an_engine_does_not_serve_gets_the_only_name_that_it_has(home: Path) -> None:
     file = home / "litellm_config.yaml"
     file.write_text(HAND)
