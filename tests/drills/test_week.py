@@ -30,7 +30,7 @@ def starts_and_stops(up: Callable[..., Stack], rounds: int) -> None:
     for _ in range(rounds):
         stack = up(*services).ready()
         assert stop(stack.paths, timeout=20).clean
-        stack.popen.wait(10)
+        stack.popen.wait(60)
         assert stack.left() == []
         stack.no_files_left()
         files.add(files_below(stack.paths.root))

@@ -41,7 +41,7 @@ def up(
     env = {**stack.environment(home), "HF_HOME": str(home.parent / "hf"), **options.pop("env", {})}
     return subprocess.run(
         [*before, *stack.argv("up", "--yes", "-c", file, *flags)], env=env, cwd=home.parent, stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=60, check=False, **options,
+        capture_output=True, text=True, timeout=180, check=False, **options,
     )  # fmt: skip
 
 
@@ -78,7 +78,7 @@ CONFIGS: dict[str, tuple[str | bytes | dict[str, Any], str, str]] = {
     "misspelt key": ({"engins": {}}, "unknown key `engins`", "did you mean `engines`?"),
     "misspelt inner key": ({"gateway": {"prt": 4000}}, "unknown key `gateway.prt`", "did you mean `port`?"),
     "unknown key": ({"zzz": 1}, "unknown key `zzz`", "the keys here are"),
-    "wrong type": ({"gateway": {"port": "many"}}, "`gateway.port`: expected a whole number, got text", "gateway.port"),
+    "wrong type": ({"gateway": {"port": "many"}}, "`gateway.port`: expected a whole number, got text", "write a whole number like  port: 4000"),
     "wrong type of a section": ({"aliases": "x"}, "`aliases`: expected a list, got text", "aliases"),
     "yaml bomb": (BOMB, "anchors and aliases", "write the value out"),
     "anchor cycle": ("a: &a [*a]", "anchors and aliases", "write the value out"),
@@ -89,8 +89,8 @@ CONFIGS: dict[str, tuple[str | bytes | dict[str, Any], str, str]] = {
     "broken": ("engines: {", "given.yaml:", "correct the YAML"),
     "nested": ("a: " + "[" * 100_000, "given.yaml:1: nested too deeply", "four levels"),
     "huge": ("#" * 300_000, "larger than 256 KiB", "a few kilobytes"),
-    "port out of range": ({"gateway": {"port": 65536}}, "`gateway.port`", "gateway.port"),
-    "port below range": ({"engines": {"a": {"model": "x", "port": 0}}}, "`engines.a.port`", "engines.a.port"),
+    "port out of range": ({"gateway": {"port": 65536}}, "`gateway.port`", "write a whole number like  port: 4000"),
+    "port below range": ({"engines": {"a": {"model": "x", "port": 0}}}, "`engines.a.port`", "write a whole number like  port: 8000"),
     "a port as large as a city": ("gateway: {port: 1" + "0" * 5000 + "}", "given.yaml: a number with thousands of digits", "correct the YAML"),
     "both ports equal": ({"gateway": {"port": 8000}}, "are both 8000", "a port of its own"),
     "alias with a space": ({"aliases": ["claude opus"]}, "'claude opus'", "correct the alias"),

@@ -31,7 +31,7 @@ def engine_of(found: Stack) -> dict[str, Any]:
     return next(each for each in found.status()["services"] if each["name"] == "engine")
 
 
-def await_answer(found: Stack, status: int, within: float = 20) -> Answer:
+def await_answer(found: Stack, status: int, within: float = 90) -> Answer:
     deadline = time.monotonic() + within
     while (answer := found.ask("/v1/messages", MESSAGE)).status != status:
         assert time.monotonic() < deadline, answer.raw
@@ -40,12 +40,12 @@ def await_answer(found: Stack, status: int, within: float = 20) -> Answer:
 
 
 def test_while_the_engine_restarts_every_path_says_so_and_is_retryable(tmp_path: Path) -> None:
-    with stack.scripted_stack(tmp_path, turns.TURNS, faults=["load=6"]) as found:
+    with stack.scripted_stack(tmp_path, turns.TURNS, faults=["load=9"]) as found:
         assert found.ask("/v1/messages", MESSAGE).status == 200
         os.kill(engine_of(found)["pid"], signal.SIGKILL)
         began = time.monotonic()
         answers = [found.ask(path, body) for path, body in ASKED]
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 9  # none of them waited for the engine
         for (path, _), answer in zip(ASKED, answers, strict=True):
             assert (answer.status, path) == (503, path)
             assert answer.headers["content-type"] == "application/json"
@@ -69,7 +69,7 @@ def test_an_engine_whose_core_is_dead_is_named_before_it_is_restarted(tmp_path: 
 
         leader = psutil.Process(engine_of(found)["pid"])
         next(each for each in leader.children() if "EngineCore" in " ".join(each.cmdline())).kill()
-        answer = await_answer(found, 503, 5)
+        answer = await_answer(found, 503)
         assert "the engine `engine`" in answer.json["error"]["message"]
         await_answer(found, 200)
 

@@ -263,7 +263,7 @@ def test_litellm_does_not_start_without_a_client_key(scripted: Stack, gateway_py
     argv = [str(Path(gateway_python).parent / "litellm"), "--config", str(config), "--host", "127.0.0.1"]
     done = subprocess.run(
         [*argv, "--port", str(free_port())], env=env, cwd=config.parent, capture_output=True, text=True,
-        timeout=60, check=False,
+        timeout=180, check=False,
     )  # fmt: skip
     assert done.returncode != 0
     assert "STACKCTL_CLIENT_KEY is not set" in done.stdout + done.stderr

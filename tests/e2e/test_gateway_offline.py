@@ -21,7 +21,7 @@ def check(asked: list[list[object]]) -> None:
 
 
 def test_the_kernel_counts_what_tries_to_leave() -> None:
-    found = offline.run("attempts", timeout=60)
+    found = offline.run("attempts", timeout=180)
     for name, counter in (
         ("tcp4", "Ip:OutNoRoutes"),
         ("udp4", "Ip:OutNoRoutes"),

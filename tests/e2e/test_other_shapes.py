@@ -70,7 +70,7 @@ def test_an_engine_that_already_runs_is_used_and_left_alone(claude_code: Path, t
     }
     env = stack.base_env(tmp_path / "engine") | {"VLLM_API_KEY": KEY}
     with stack.running(
-        argv, env=env, cwd=tmp_path / "engine", log=tmp_path / "engine.log", health=f"{url}/health", deadline=20
+        argv, env=env, cwd=tmp_path / "engine", log=tmp_path / "engine.log", health=f"{url}/health", deadline=90
     ) as engine:
         with stack.up(tmp_path / "stack", config, record=record, env={"ATTIC_KEY": KEY}) as chain:
             (gateway,) = chain.status()["services"]
@@ -112,6 +112,6 @@ def test_an_engine_elsewhere_that_is_away_takes_only_its_own_route_with_it(gatew
             "--fake-competent",
         ]
         env, place = stack.base_env(tmp_path / "attic"), tmp_path / "attic"
-        with stack.running(argv, env=env, cwd=place, log=tmp_path / "attic.log", health=f"{url}/health", deadline=20):
+        with stack.running(argv, env=env, cwd=place, log=tmp_path / "attic.log", health=f"{url}/health", deadline=90):
             there = chain.ask("/v1/messages", {**QUESTION, "model": "claude-local-haiku"})
             assert there.status == 200, there.raw

@@ -170,7 +170,7 @@ def test_another_machine_is_told_of_every_route(running: Routed) -> None:
     assert chain.ask("/stackctl/client", key="wrong").status == 403
 
 
-def await_status(found: Routed, model: str, status: int, within: float = 60) -> stack.Answer:
+def await_status(found: Routed, model: str, status: int, within: float = 120) -> stack.Answer:
     deadline = time.monotonic() + within
     while (answer := found.chain.ask("/v1/messages", body(model))).status != status:
         assert time.monotonic() < deadline, answer.raw

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.e2e, pytest.mark.drill, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.drill, pytest.mark.timeout(300)]
 
 # reason (a key of startup_log.FAILURES) -> what is said, and what the remedy has
 SAYS = {
@@ -55,7 +55,7 @@ def write(root: Path, config: dict[str, Any]) -> tuple[Path, Path]:
 
 def failed(home: Path, file: Path, *flags: str) -> list[str]:
     """The lines on stderr of an `up` that fails as it should: exit code 1, nothing for a pipe, nothing left."""
-    done = stack.stackctl(home, "up", "--yes", "-c", file, *flags, timeout=60)
+    done = stack.stackctl(home, "up", "--yes", "-c", file, *flags, timeout=180)
     assert done.returncode == 1, done.stderr
     assert done.stdout == ""
     assert "Traceback" not in "".join(line for line in done.stderr.splitlines() if "| " not in line)
@@ -112,7 +112,7 @@ def test_an_engine_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.Mo
     narrator = starting.Narrator(order.specs, lambda _: None)
     began = time.monotonic()
     ended = starting.foreground(order, narrator)
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 90
     assert ended.state is State.FAILED
     with pytest.raises(StackError) as caught:
         starting.exit_code(ended, order.specs, {"engine": "main"}, narrator.log_starts)
@@ -194,11 +194,11 @@ def test_a_start_that_is_broken_off(hanging: tuple[Path, Path], flags: list[str]
         assert len(stack.leftovers(home)) > 4
         began = time.monotonic()
         process.send_signal(signum)
-        said, errors = process.communicate(timeout=30)
+        said, errors = process.communicate(timeout=90)
     assert process.returncode == code, errors
     assert said == ""
     assert "Traceback" not in errors
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     assert stack.leftovers(home) == []
 
 
@@ -209,7 +209,7 @@ def test_ctrl_c_ends_a_stack_that_runs_in_the_foreground(tmp_path: Path) -> None
         await_line(process, "runs until Ctrl-C")
         assert stack.stackctl(home, "status").returncode == 0
         process.send_signal(signal.SIGINT)
-        said, errors = process.communicate(timeout=30)
+        said, errors = process.communicate(timeout=90)
     assert process.returncode == 130, errors
     assert f"export ANTHROPIC_BASE_URL=http://127.0.0.1:{config['gateway']['port']}\n" in said
     assert "nothing of it is left running" in errors
@@ -223,7 +223,7 @@ def test_many_ups_at_once_make_one_stack(tmp_path: Path, many: int, kind: str) -
     home, file = write(tmp_path, config)
     try:
         started = [start(home, file, "-d") for _ in range(many)]
-        ended = [(*process.communicate(timeout=90), process.returncode) for process in started]
+        ended = [(*process.communicate(timeout=240), process.returncode) for process in started]
         assert [code for _, _, code in ended] == [0] * many, [errors for _, errors, code in ended if code]
         assert len({said for said, _, _ in ended}) == 1
         assert sum("runs in the background" in errors for _, errors, _ in ended) == 1

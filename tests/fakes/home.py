@@ -52,7 +52,7 @@ class Home:
         """A command, and the exit code that it must have."""
         done = subprocess.run(
             self.argv(*words), env=self.environment(**extra), cwd=cwd or self.root, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, timeout=120, check=False,
+            capture_output=True, text=True, timeout=240, check=False,
         )  # fmt: skip
         assert done.returncode == expect, (done.returncode, done.stderr, done.stdout)
         return done
@@ -98,14 +98,14 @@ class Home:
         for name in self.started:
             if (self.state / "stacks" / name).is_dir():
                 subprocess.run(
-                    self.argv("down", "--name", name), env=self.environment(), cwd=self.root, timeout=60, check=False,
+                    self.argv("down", "--name", name), env=self.environment(), cwd=self.root, timeout=120, check=False,
                     stdin=subprocess.DEVNULL, capture_output=True,
                 )  # fmt: skip
 
 
 def until(condition: Callable[[], object], within: float, what: str) -> None:
-    """Wait for `condition` at most `within` seconds."""
-    deadline = time.monotonic() + within
+    """Wait for `condition`; it fails after three times `within` seconds, as a loaded machine takes longer."""
+    deadline = time.monotonic() + 3 * within
     while not condition():
         assert time.monotonic() < deadline, f"not within {within} s: {what}"
         time.sleep(0.02)

@@ -33,6 +33,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--mute", action="store_true", help="accept connections and never answer")
     parser.add_argument("--mute-after", type=float, default=0.0, help="the same, this many seconds after it listens")
     parser.add_argument("--busy", action="store_true", help="use CPU time while mute")
+    parser.add_argument("--armed-by", default="", help="it neither crashes nor goes mute before this file is there")
     parser.add_argument("--no-work", action="store_true", help="healthy, but POST /work is 404")
     parser.add_argument("--chatty", action="store_true", help="write a line of log for each tenth of a second")
     parser.add_argument("--flood", type=float, default=0.0, help="write so many megabytes of log a second")
@@ -117,7 +118,7 @@ class Api:
         ready_at = time.monotonic()
         waiting: dict[socket.socket, float] = {}
         while True:
-            if self.options.run_for and time.monotonic() - ready_at > self.options.run_for:
+            if self.options.run_for and time.monotonic() - ready_at > self.options.run_for and self.armed():
                 say("RuntimeError: crashed as ordered")
                 os._exit(self.options.crash_code)
             if self.options.chatty:
@@ -146,7 +147,10 @@ class Api:
 
     def mute(self, since: float) -> bool:
         after = float(self.options.mute_after)
-        return bool(self.options.mute) or (after > 0 and time.monotonic() - since > after)
+        return bool(self.options.mute) or (after > 0 and time.monotonic() - since > after and self.armed())
+
+    def armed(self) -> bool:
+        return not self.options.armed_by or os.path.exists(self.options.armed_by)
 
     def answer(self, peer: socket.socket) -> None:
         with peer:

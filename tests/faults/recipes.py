@@ -324,10 +324,17 @@ def kill_supervisor(case: Case, given: dict[str, Any]) -> None:
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
     for pid in pids:
-        _until(lambda pid=pid: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)  # type: ignore[misc]
+        _until(lambda pid=pid: _gone(pid))  # type: ignore[misc]
     if not given.get("all"):
         live = [each["pid"] for each in state["services"]]
-        _until(lambda: not any(map(psutil.pid_exists, live)))
+        _until(lambda: all(map(_gone, live)))
+
+
+def _gone(pid: int) -> bool:
+    """It may be a zombie for good: not every first process of a container reaps."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    return True
 
 
 def spoil(case: Case, given: dict[str, Any]) -> None:
@@ -383,7 +390,7 @@ def reconfigure(case: Case, given: dict[str, Any]) -> None:
     case.config.write_text(text + given["add"] if "add" in given else text.replace(*given["swap"]))
 
 
-def _until(condition: Callable[[], object], within: float = 30.0) -> None:
+def _until(condition: Callable[[], object], within: float = 90.0) -> None:
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline
