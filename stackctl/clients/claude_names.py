@@ -48,7 +48,7 @@ def is_real(model: str) -> bool:
 
 def tier_of(model: str) -> str:
     """The tier that a short name of Claude Code's stands for, as in its variables; empty for any other name."""
-    name = {"opusplan": "opus", "best": "opus", "default": "sonnet"}.get(model.lower(), model.lower()).upper()
+    name = {"opusplan": "sonnet", "best": "opus"}.get(model.lower(), model.lower()).upper()  # 2.1.330, tried
     return name if name in TIERS else ""
 
 

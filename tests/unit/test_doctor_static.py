@@ -409,8 +409,11 @@ def test_settings_alone_are_enough_and_what_is_odd_in_them_is_theirs(tmp_path: P
 
 def test_a_tier_by_its_short_name_is_what_the_shell_maps_it_to(tmp_path: Path, listening: int) -> None:
     shell = {**exports(listening), "ANTHROPIC_DEFAULT_OPUS_MODEL": "claude-local", "ANTHROPIC_MODEL": ""}
-    written(tmp_path / MINE, {"model": "opus"})
+    written(tmp_path / MINE, {"model": "best"})
     assert client(tmp_path, shell, port=listening) == []
+    for model in ("opus", ""):  # asked for in its long form
+        written(tmp_path / MINE, {"model": model})
+        assert client(tmp_path, shell, port=listening) == [("client.stale-values", "warn")]
     del shell["ANTHROPIC_DEFAULT_OPUS_MODEL"]
     assert client(tmp_path, shell, port=listening) == [("client.unknown-model", "fail")]
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from stackctl.checks.neighbour import Neighbour
 
 _SOCKET = "ANTHROPIC_UNIX_SOCKET"  # goes before the address
+_BY_ITSELF = "opus"  # the tier that Claude Code 2.1.330 takes where nothing is said
 _LONG = "[1m]"  # Claude Code takes it off the name again
 
 
@@ -109,16 +110,20 @@ def variables(facts: Facts) -> Iterator[Finding]:
         window = f"{client.window:,}" if client.window else "unknown"
         yield answers.finding("client.real-model", Status.WARN, (where,), model=model, window=window, right=client.model, blocks=False)  # fmt: skip
     wanted = claude.environment(asdict(client), None, {})
-    stale = [why for name in claude_names.LIMITS if (why := claude_names.unfit(name, shell.get(name, wanted.get(name, "")), wanted.get(name, "")))]  # fmt: skip
+    stale = {
+        name: why
+        for name in claude_names.LIMITS
+        if (why := claude_names.unfit(name, shell.get(name, wanted.get(name, "")), wanted.get(name, "")))
+    }
     if where and asked.endswith(_LONG):
-        stale.append(f"{where}: Claude Code believes in a window of a million tokens")
-    missing = [name for name in (claude_names.WINDOW,) if name in wanted and name not in environ]
-    if stale or missing:
-        shown = [
-            *stale,
-            *(f"{name} is not set: Claude Code believes in a window of 200,000 tokens" for name in missing),
-        ]
-        names = " ".join(each.partition("=")[0].partition(" ")[0] for each in shown)
+        stale[told.MODEL] = f"{where}: Claude Code believes in a window of a million tokens"
+    if claude_names.WINDOW in wanted and claude_names.WINDOW not in environ:
+        stale[claude_names.WINDOW] = (
+            f"{claude_names.WINDOW} is not set: Claude Code believes in a window of 200,000 tokens"
+        )
+    if stale:
+        shown = tuple(stale.values())
+        names = " ".join(stale)
         yield answers.finding("client.stale-values", Status.WARN, shown, first=shown[0], names=names, blocks=False)
 
 
@@ -131,13 +136,15 @@ def _asked(facts: Facts, environ: Mapping[str, str]) -> tuple[str, str]:
         if model:
             return (model, f"{told.MODEL}={model}") if told.MODEL in told.shells(facts) else ("", "")
     path, model = claude_settings.value("model", facts.environ, facts.cwd)
-    tier = claude_names.tier_of(model or "sonnet")
-    if tier:
-        mapped = environ.get(f"ANTHROPIC_DEFAULT_{tier}_MODEL", "").strip()
-        if mapped or not model:
-            return (mapped, "") if mapped else ("one of Anthropic's", f"{told.MODEL} is not set")
-        return f"of Anthropic's for {model}", f"{path} sets model to {model}"
-    return model, f"{path} sets model to {model}"
+    where = f"{path} sets model to {model}" if model else f"{told.MODEL} is not set"
+    tier = claude_names.tier_of(model or _BY_ITSELF)
+    if not tier:
+        return model, where
+    mapped = environ.get(f"ANTHROPIC_DEFAULT_{tier}_MODEL", "").strip()
+    if not mapped:
+        return f"one of Anthropic's{f' for {model}' if model else ''}", where
+    # 2.1.330 asks for Opus in its long form, `best` and the other tiers are taken as they are mapped
+    return (f"{mapped}{_LONG}", where) if model in {"", _BY_ITSELF} else (mapped, "")
 
 
 def proxies(facts: Facts) -> Iterator[Finding]:
