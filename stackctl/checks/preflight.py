@@ -185,7 +185,7 @@ def disk(prepared: Prepared) -> Iterator[Finding]:
             "disk",
             Status.FAIL,
             f"only {free / MIB:.0f} MiB are free on the disk of {prepared.paths.root}",
-            remedy="free 1 GiB, or set STACKCTL_HOME to another disk",
+            remedy="free 1 GiB (stackctl gc  removes what nothing uses), or set STACKCTL_HOME to another disk",
         )
     else:
         yield Finding("disk", Status.OK)
