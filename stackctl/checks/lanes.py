@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from stackctl.planning import Prepared
 
 LITELLM = "http://127.0.0.1:4000"  # where LiteLLM listens when nobody says otherwise
+_TEXT = frozenset({"chat", "completion", "responses"})  # modes of LiteLLM's
 _TIER = "claude-sonnet-4-6"  # one of Claude Code's own
 _CLIENT_KEYS = ("ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY", "LITELLM_MASTER_KEY", "OPENAI_API_KEY")
 
@@ -119,8 +120,8 @@ def _hand(facts: Facts, key: str | None) -> tuple[Lane, ...]:
     environ = {**facts.environ, **(_environ_at(url, facts.hand_file) if asked else {})}
     master = _secret(((facts.hand_config or {}).get("general_settings") or {}), "master_key", environ)
     found: dict[str, Lane] = {}
-    for row in rows if isinstance(rows, list) else []:
-        params = row.get("litellm_params") if isinstance(row, dict) else None
+    for row in _writing(rows if isinstance(rows, list) else []):
+        params = row.get("litellm_params")
         if not isinstance(params, dict) or not isinstance(row.get("model_name"), str) or row["model_name"] in found:
             continue
         name, model, base = (
@@ -146,6 +147,20 @@ def _hand(facts: Facts, key: str | None) -> tuple[Lane, ...]:
         )  # fmt: skip
         found[name] = Lane(name, behind, front if asked else None)
     return tuple(found.values())
+
+
+def _writing(rows: list[Any]) -> list[Any]:
+    """The rows of models that write text, which alone can be asked; all where none seems to."""
+    found = [each for each in rows if isinstance(each, dict) and _writes(each)]
+    return found or [each for each in rows if isinstance(each, dict)]
+
+
+def _writes(row: dict[str, Any]) -> bool:
+    info, params = row.get("model_info"), row.get("litellm_params")
+    mode = info.get("mode") if isinstance(info, dict) else None
+    if isinstance(mode, str):
+        return mode in _TEXT
+    return not isinstance(params, dict) or target.writes(f"{row.get('model_name')} {params.get('model')}")
 
 
 def _asked_by(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,9 @@ from stackctl import probe
 from stackctl.model import Probe
 
 _SECONDS = 4.0
+_OTHER_TASK = re.compile(
+    r"embed|rerank|whisper|\bbge\b|\bgte\b|\be5\b|\btts\b|dall-e|moderation|stable-diffusion", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,12 @@ def wants_key(url: str) -> bool:
 
 
 def _first(answer: Any) -> dict[str, Any]:
+    """The first model that may write text, else the first of all."""
     rows = answer.get("data") if isinstance(answer, dict) else None
-    row = rows[0] if isinstance(rows, list) and rows else None
-    return row if isinstance(row, dict) else {}
+    found = [each for each in rows if isinstance(each, dict)] if isinstance(rows, list) else []
+    return next((each for each in found if writes(str(each.get("id")))), found[0] if found else {})
+
+
+def writes(name: str) -> bool:
+    """Whether a model writes text, as far as its name tells: not one for embeddings, ranking, speech or pictures."""
+    return _OTHER_TASK.search(name) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
-from stackctl.checks import lanes
+from stackctl.checks import lanes, target
 from stackctl.checks.endpoints import Endpoint, Lane
 from stackctl.checks.facts import Facts
 from stackctl.checks.handmade.rows import others
@@ -69,3 +69,18 @@ def test_a_second_deployment_whose_engine_has_another_model_is_named(tmp_path: P
             f"one of the engines that `claude-local` is shared out among does not serve `q`: {two} has `other`"
         ]
         assert found(tmp_path, one, one) == []
+
+
+def test_only_models_that_write_text_are_asked_unless_none_seems_to() -> None:
+    base = {"api_base": "http://127.0.0.1:8/v1"}
+    chat, ranks = ("a", base | {"model": "hosted_vllm/q"}), ("b", base | {"model": "hosted_vllm/bge-reranker"})
+    assert lanes_of(ranks, chat) == [("a", "q")]
+    assert lanes_of(ranks) == [("b", "bge-reranker")]
+
+
+def test_of_a_list_of_models_the_first_that_writes_text_is_asked() -> None:
+    listed = b'{"data": [{"id": "text-embedding-3"}, {"id": "claude-local"}, {"id": "other"}]}'
+    with server(lambda *_: (200, {}, b"{}"), lambda _: (200, {}, listed)) as peer:
+        assert target.look(peer.endpoint.url, None).model == "claude-local"
+    assert target.writes("Qwen/Qwen3-Coder-30B")
+    assert not target.writes("BAAI/bge-m3")

@@ -201,3 +201,38 @@ def test_a_model_that_is_known_in_one_answer_and_not_in_the_next_is_no_fault_of_
         assert between.retold(peer, found).id == "engine.servers-differ"
         other = answers.finding("engine.count-fails", Status.WARN, ("status 500",), **answering.words(peer))
         assert between.retold(peer, other) is other
+
+
+OVERLOADED: Answer = (500, {}, b'{"error": {"message": "overloaded"}}')
+
+
+def test_a_server_that_fails_now_and_then_is_told_from_one_that_does_not_take_a_question() -> None:
+    with server(in_turn(answer(), OVERLOADED, answer())) as peer:
+        assert peer.ask("hi").whole
+        assert peer.ask("hi").whole
+        (found,) = between.unsteady(peer)
+        same = answers.finding("engine.count-fails", Status.WARN, ("status 500: overloaded",), **answering.words(peer))
+        assert (found.id, found.status) == ("engine.unsteady", Status.WARN)
+        assert between.retold(peer, same).id == "engine.unsteady"
+    with server(in_turn(answer(), *[OVERLOADED] * 9)) as peer:
+        peer.ask("hi")
+        assert peer.ask("hi").said == "overloaded"
+        assert between.unsteady(peer) == []
+
+
+def test_of_a_gateway_alone_nothing_is_said_of_an_engine_that_nobody_asked() -> None:
+    away = json.dumps({"error": {"message": "Cannot connect to host 127.0.0.1:8123 ssl:default [Connect call failed]"}})
+    with server(lambda *_: (500, {}, away.encode())) as peer:
+        front = Peer(dataclasses.replace(peer.endpoint, where="gateway"), time.monotonic() + 30, alone=True)
+        (found,) = answering.token(front, None)
+        assert (found.id, found.cause) == (
+            "gateway.engine-away", "the gateway cannot reach the engine behind it at 127.0.0.1:8123",
+        )  # fmt: skip
+    error = answers.finding("gateway.error", Status.FAIL, said="no", **answering.words(front))
+    assert between.retold(front, error).cause == "the gateway makes an error of it: no"
+
+
+def test_a_server_that_lists_no_model_wants_one_to_be_named() -> None:
+    with server(lambda *_: UNKNOWN) as peer:
+        nameless = Peer(dataclasses.replace(peer.endpoint, model=""), time.monotonic() + 30)
+        assert [each.id for each in answering.token(nameless, None)] == ["engine.no-model"]

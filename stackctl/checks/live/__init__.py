@@ -125,7 +125,7 @@ def _lane(
             engine.front, engine.longest = True, _longest(facts, direct=True)
             yield from _front(facts, engine, f"engine:{engine.endpoint.name}", first=first)
         return
-    gateway = Peer(lane.gateway, ends, lock=lock, billing=billing)
+    gateway = Peer(lane.gateway, ends, lock=lock, billing=billing, alone=lane.engine is None)
     behind = f"engine:{engine.endpoint.name}" if engine is not None else ""  # as it was called when it was asked
     gateway.front, gateway.longest = True, _longest(facts, direct=False)
     place = f"gateway:{lane.route}"
@@ -206,7 +206,8 @@ def _bound(probe: Probe, peer: Peer, engine: Peer | None, *, alone: bool) -> Cal
 def _said(facts: Facts, peer: Peer, found: Iterable[Finding]) -> list[Finding]:
     """Clean, and said once: what two questions run into is one fault."""
     kept = []
-    for each in _clean(facts, (between.retold(peer, each) for each in found)):
+    told = [*(between.retold(peer, each) for each in found), *between.unsteady(peer)]
+    for each in _clean(facts, told):
         if each.status in {Status.FAIL, Status.WARN} and not peer.first(each.id):
             kept.append(Finding(each.id, Status.SKIPPED, "the same was found by another question", hop=each.hop))
         else:

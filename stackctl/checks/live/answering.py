@@ -29,6 +29,7 @@ _HUNG_UP = re.compile("closed without an answer|reset by peer")
 _CLOSED = re.compile("closed without an answer|reset by peer|closed the connection")
 _KEYLESS = re.compile(r"No api key passed in", re.IGNORECASE)  # LiteLLM, of a request that came without one
 _GUARDRAIL = re.compile(r"guardrail", re.IGNORECASE)
+_HOST = re.compile(r"Cannot connect to host (?P<at>[\w.:\[\]-]{1,200})")
 _EOF = re.compile(r"unexpected.eof|eof occurred|reset by peer|closed without an answer", re.IGNORECASE)
 _RENAMED = re.compile(r"Invalid model name passed in model=(?P<name>[^\s`'\"]{1,200})")
 _UNTRUSTED = re.compile(r"certificate.verify.failed: (?P<why>[^(]{1,200})", re.IGNORECASE)
@@ -174,8 +175,13 @@ def refusal(peer: Peer, engine: Peer | None, reply: Reply) -> Iterator[Finding]:
     elif reply.status in {401, 403} or "no_db_connection" in reply.raw or "No connected db" in reply.raw:
         known = "key" if peer.endpoint.key else "no-key"
         yield finding(f"{peer.where}.{known}", Status.FAIL, shown, **said)
+    elif gateway and engine is None and _UNREACHABLE.search(reply.raw + reply.said):
+        at = _HOST.search(reply.raw)
+        yield finding("gateway.engine-away", Status.FAIL, shown, at=f" at {at['at']}" if at else "", **words(peer))
     elif gateway and _UNREACHABLE.search(reply.raw + reply.said):
         yield finding("gateway.wrong-address", Status.FAIL, shown, **said)
+    elif between.NO_MODEL.search(reply.raw) and not peer.endpoint.model:
+        yield finding(f"{peer.where}.no-model", Status.FAIL, shown, **words(peer))
     elif renamed(peer, reply):
         yield finding(
             "gateway.renames", Status.FAIL, shown, model=peer.endpoint.model, other=renamed(peer, reply), **said

@@ -6,6 +6,7 @@ address that are not alike know a model in one answer and not in the next.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,18 @@ from stackctl.checks.live import pages
 from stackctl.model import Status
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stackctl.checks.live.peer import Peer
     from stackctl.checks.live.reply import Reply
     from stackctl.model import Finding
 
 _AGAIN = 2  # times that a question is put once more
 _OWN_CHECK = {404, 413}  # a path that is not let through, and a size: they are found by what is asked
+_SERVER_FAILS = 500  # and above
+_AT_ONCE = 2.0  # seconds
+_OF_AN_ENGINE = re.compile(r"^the engine [a-z ]{1,60}, and (?=the gateway)")  # which nobody has asked
+_HICCUP, _SHOWN = "hiccup", "hiccup shown"
 _ANSWERED, _PAGE, _UNKNOWN = "answered", "page", "unknown"
 NO_MODEL = re.compile(r"model .{0,200}(?:does not exist|not found|not supported)|Invalid model name", re.IGNORECASE)
 
@@ -39,8 +46,41 @@ def note_model(peer: Peer, reply: Reply) -> None:
         peer.learnt[_UNKNOWN] = reply.said
 
 
+def hiccup(peer: Peer, reply: Reply) -> bool:
+    """Whether a server that has answered others fails one question at once, with words of its own."""
+    own = reply.status >= _SERVER_FAILS and not pages.proxy(reply.status, reply.raw, reply.headers)
+    return own and bool(peer.learnt.get(_ANSWERED)) and reply.elapsed < _AT_ONCE
+
+
+def steadier(peer: Peer, first: Reply, once: Callable[[], Reply]) -> Reply:
+    """The reply to go on with, where the same question is put again. That it failed is taken down when it then does not."""
+    for _ in range(_AGAIN):
+        again = once()
+        if again.whole or 0 < again.status < _SERVER_FAILS:
+            peer.learnt[_HICCUP] = first.said or f"status {first.status}"
+            peer.learnt.setdefault(_SHOWN, first.shown())
+            return again
+        if again.elapsed > _AT_ONCE:
+            break
+    return first
+
+
+def unsteady(peer: Peer) -> list[Finding]:
+    """The finding for a server that fails now and then, and answers the same question when it is put again."""
+    said = peer.learnt.get(_HICCUP)
+    if not said:
+        return []
+    shown = (str(peer.learnt[_SHOWN]), "the same question again was answered")
+    return [finding(f"{peer.where}.unsteady", Status.WARN, shown, said=said, blocks=False, **_words(peer))]
+
+
 def retold(peer: Peer, found: Finding) -> Finding:
     """The finding, or in its place what stands in front of a server that answers other questions well."""
+    if peer.alone:
+        found = dataclasses.replace(found, cause=_OF_AN_ENGINE.sub("", found.cause))
+    hiccup = peer.learnt.get(_HICCUP)
+    if hiccup and found.status in {Status.FAIL, Status.WARN} and any(str(hiccup) in each for each in found.evidence):
+        return unsteady(peer)[0]
     page, unknown = peer.learnt.get(_PAGE), peer.learnt.get(_UNKNOWN)
     bad = found.status in {Status.FAIL, Status.WARN}
     if bad and unknown and peer.learnt.get(_ANSWERED) and any(unknown in each for each in found.evidence):

@@ -31,7 +31,7 @@ class Peer:
     """An endpoint, and what was learnt of it meanwhile.
 
     `chat_only` is set where it has no `/v1/messages`: it is then asked by chat completions. `front` says that
-    clients talk to it, `billing` that they put their billing header before the prompt, `longest` is
+    clients talk to it, `alone` that it is a gateway and nothing is known of an engine behind it, `billing` that they put their billing header before the prompt, `longest` is
     the most tokens that they ask for in one answer. `ends` is the moment
     (monotonic) after which no question waits any longer.
     """
@@ -40,6 +40,7 @@ class Peer:
     ends: float
     chat_only: bool = False
     front: bool = False
+    alone: bool = False
     billing: bool = False
     longest: int = 999_999
     lock: Quiet = field(default_factory=Quiet)
@@ -122,6 +123,8 @@ class Peer:
             return exchange(target, speaks.Stream, speaks.whole, enough)
 
         reply = self.lock.in_turn(once, _crowded) if patient else once()
+        if patient and between.hiccup(self, reply):
+            reply = between.steadier(self, reply, once)
         between.note(self, reply.status, reply.raw, dict(reply.headers), whole=reply.whole)
         if "model" not in more:
             between.note_model(self, reply)
