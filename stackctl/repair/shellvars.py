@@ -5,10 +5,12 @@ Nothing here changes that shell, which no child can: `doctor --fix --shell` prin
 
 from __future__ import annotations
 
+import difflib
+import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from stackctl import addresses, shell
+from stackctl import addresses, paths, shell
 from stackctl.clients import claude, proxy
 from stackctl.repair.change import Change
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 _URL = "ANTHROPIC_BASE_URL"
 _HEADERS = "ANTHROPIC_CUSTOM_HEADERS"
 _KEYED = {"authorization", "x-api-key"}
+_CONFIG = "STACKCTL_CONFIG"
+_ALIKE = 0.8  # of difflib's ratio: a letter or two in a name
 _QUOTES = "\"'`"
 
 
@@ -77,6 +81,23 @@ def clean(here: Here, name: str) -> Change | None:
     return _change(here, {name: made}) if made else None
 
 
+def configuration(here: Here) -> Change | None:
+    """`shell.config`: where $STACKCTL_CONFIG names a directory, the stack.yaml in it; where it names nothing, the only file
+    beside it that is called nearly the same.
+    """
+    path = here.facts.environ.get(_CONFIG, "")
+    if here.facts.flags.config or not path or os.path.isfile(path):
+        return None
+    if os.path.isdir(path):
+        found = [os.path.join(path, paths.LOCAL_FILE)]
+    else:
+        above, name = os.path.split(os.path.abspath(path))
+        beside = [each.name for each in os.scandir(above) if each.name.endswith((".yaml", ".yml"))]
+        found = [os.path.join(above, each) for each in difflib.get_close_matches(name, beside, cutoff=_ALIKE)]
+    one = len(found) == 1 and os.path.isfile(found[0])
+    return _change(here, {_CONFIG: found[0]}) if one else None
+
+
 def _change(here: Here, wanted: dict[str, str | None]) -> Change | None:
     """The change to these values (None: unset) of those that are not so yet. Raises StackError for one that no shell holds."""
     environ = here.facts.environ
@@ -93,4 +114,5 @@ VERBS: dict[str, Verb] = {
     "shell.unset": take,
     "shell.proxy": through,
     "shell.clean": clean,
+    "shell.config": configuration,
 }

@@ -121,10 +121,18 @@ def in_directory(case: Case, given: dict[str, Any]) -> None:
 
 
 def config_is_directory(case: Case, given: dict[str, Any]) -> None:
-    """A directory stands where the shell says that the configuration is."""
+    """The shell names the directory that the configuration is in."""
     assert case.config is not None
-    case.config.unlink()
-    case.config.mkdir()
+    place = case.root / "desk"
+    place.mkdir()
+    case.config = case.config.rename(place / case.config.name).parent
+    _named_by_the_shell(case)
+
+
+def config_misspelt(case: Case, given: dict[str, Any]) -> None:
+    """The shell names the configuration with a slip of the pen."""
+    assert case.config is not None
+    case.config = case.config.with_name("stakc.yaml")
     _named_by_the_shell(case)
 
 

@@ -70,6 +70,27 @@ def test_nothing_is_invented(fix: str, environ: dict[str, str], known: dict[str,
     assert proposed(fix, environ, **known) is None
 
 
+@pytest.mark.parametrize(
+    ("files", "named", "meant"),
+    [
+        (["stack.yaml", "notes.txt"], "stakc.yaml", "stack.yaml"),
+        (["desk/stack.yaml"], "desk", "desk/stack.yaml"),
+        (["stack.yaml", "stacks.yaml"], "stac.yaml", None),  # two can be meant
+        (["other.yaml"], "stack.yaml", None),
+        (["desk/other.yaml"], "desk", None),
+        (["stack.yaml"], "stack.yaml", None),  # it is there: something else is wrong with it
+    ],
+)
+def test_a_configuration_that_the_shell_misnames(
+    tmp_path: Path, files: list[str], named: str, meant: str | None
+) -> None:
+    for each in files:
+        (tmp_path / each).parent.mkdir(exist_ok=True)
+        (tmp_path / each).write_text("{}")
+    made = proposed("shell.config", {"STACKCTL_CONFIG": str(tmp_path / named)})
+    assert made == (None if meant is None else [("set", "STACKCTL_CONFIG", str(tmp_path / meant))])
+
+
 @pytest.fixture
 def shell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
     """A shell without anything of these, whatever the one of the tests has; put back afterwards."""
