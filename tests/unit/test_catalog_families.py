@@ -166,7 +166,7 @@ def test_the_catalogue_loads_quickly() -> None:
         began = time.process_time()
         catalog.load("families.yaml", families.Catalogue)
         best = min(best, time.process_time() - began)
-    assert best < 0.015
+    assert best < 3 * 0.015  # 0.006 s measured
 
 
 def test_the_rows_agree_with_themselves_when_read_again() -> None:

@@ -135,7 +135,7 @@ def test_nobody_there_is_said_within_seconds(tmp_path: Path) -> None:
         got = env(tmp_path, "--url", url, STACKCTL_KEY=KEY)
         took = time.monotonic() - began
     assert (got.returncode, got.stdout) == (4, "")
-    assert took < 10
+    assert took < 30
     gone = env(tmp_path, "--url", url, STACKCTL_KEY=KEY)
     assert (gone.returncode, gone.stdout) == (4, "")
 

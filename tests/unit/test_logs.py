@@ -88,7 +88,7 @@ def test_since(stack: StackPaths, capsys: pytest.CaptureFixture[str], since: str
 def test_a_time_of_day_later_than_the_file_is_of_the_day_before(stack: StackPaths) -> None:
     write(stack, "gateway", f"{clock(-3600, '%H:%M:%S')} - LiteLLM: an hour from now is yesterday")
     at = run(Request(None, None, as_json=True)).data["lines"][0]["at"]
-    assert at == pytest.approx(time.time() - 23 * 3600, abs=5)
+    assert at == pytest.approx(time.time() - 23 * 3600, abs=60)
 
 
 @pytest.mark.parametrize("since", ["", "yesterday", "10", "-5m", "1w"])
@@ -153,7 +153,7 @@ def test_the_environment_of_a_process_tells_its_secrets() -> None:
     env = {"VLLM_API_KEY": "engine-key-1", "HF_TOKEN": "token-2", "PATH": "/bin", "KEYBOARD": "us-intl"}
     with subprocess.Popen(["/bin/sleep", "60"], env=env) as sleeper:
         try:
-            deadline = time.monotonic() + 5
+            deadline = time.monotonic() + 30
             while not redact.secrets_of(sleeper.pid) and time.monotonic() < deadline:
                 time.sleep(0.01)  # it has yet to become `sleep`
             assert redact.secrets_of(sleeper.pid) == {"engine-key-1", "token-2"}

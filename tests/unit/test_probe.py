@@ -73,7 +73,7 @@ def test_the_deadline_covers_headers_and_a_dripping_body(serve: Callable[..., st
     url = serve(lambda peer: _drip(peer, start))
     began = time.monotonic()
     got = probe.request(Probe(url, timeout=0.6))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 8  # it drips for ten
     assert got.timed_out
     assert not got.ok
     assert "within 0.6 s" in got.error

@@ -243,7 +243,7 @@ def test_a_run_that_was_killed_leaves_nothing_that_counts(tmp_path: Path, stage:
 
     began = time.monotonic()
     atomic.make_directory(target, "lock", build, lambda line: None)
-    assert time.monotonic() - began < 5  # the lock of the dead is free
+    assert time.monotonic() - began < 30  # the lock of the dead is free
     assert os.listdir(target) == [marker.NAME]
     assert sorted(os.listdir(tmp_path / "envs")) == ["one", "one.lock"]
 
