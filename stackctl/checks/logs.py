@@ -101,18 +101,23 @@ def _one(kind: ServiceKind, name: str, text: str, facts: Facts) -> Iterator[Find
     elif (record is not None and record.state is State.FAILED) or _ended_early(
         kind, text, record, facts, by_hand=by_hand
     ):
-        last = symptoms.last_error(text) or next((line for line in reversed(text.splitlines()) if line.strip()), "")
+        last = _last_words(text)
         detail = (
             last if by_hand else record.detail if record is not None else "the last start ended before it was ready"
         )
         told = answers.finding(
             f"{hop}.crashed",
             Status.FAIL,
-            (facts.clean(last[:300]),),
+            (facts.clean(last),),
             service=name,
             detail=facts.clean(detail[:300]),
         )
         yield replace(told, remedy=_READ_ON, fix="") if by_hand else told
+    elif kind is ServiceKind.ENGINE and _ended_later(name, text, facts):
+        last = _last_words(text)
+        yield answers.finding(
+            "engine.ended", Status.WARN, (facts.clean(last),) if last else (), blocks=False, service=name
+        )
     elif by_hand or (kind is ServiceKind.ENGINE and facts.running):  # our own gateway keeps a record (storms.py)
         for each in running.noticed(kind.value, text, engine=engine):
             times = "" if each.count == 1 else f" (seen {each.count} times)"
@@ -139,6 +144,33 @@ def _ended_early(kind: ServiceKind, text: str, record: ServiceRecord | None, fac
     if by_hand:
         return len(text) < symptoms.TAIL and symptoms.ends_in_error(run)
     return any(symptoms.phase(kind, line) for line in run.splitlines()[:200]) and not symptoms.stopped(kind, run)
+
+
+def _ended_later(name: str, text: str, facts: Facts) -> bool:
+    """Whether the last run of an engine of ours ended by itself after it was ready, where nothing runs or is recorded any
+    more. One that the machine took with it when it went down is no failure.
+    """
+    if not is_service(name) or facts.running or facts.state is not None or facts.paths is None:
+        return False
+    run = symptoms.last_run(ServiceKind.ENGINE, symptoms.clean(text))
+    ready = any(found.id == "ready" for line in run.splitlines() if (found := symptoms.phase(ServiceKind.ENGINE, line)))
+    if not ready or symptoms.stopped(ServiceKind.ENGINE, run):
+        return False
+    import psutil
+
+    try:
+        return os.path.getmtime(facts.paths.log(name)) > psutil.boot_time()
+    except (OSError, RuntimeError):
+        return False
+
+
+_ASKED = re.compile(r"INFO: +\S+ - \"[A-Z]+ /")  # a line for a request: what comes last, and says nothing of an end
+
+
+def _last_words(text: str) -> str:
+    """The last exception of a log, else its last line."""
+    lines = (line for line in reversed(text.splitlines()) if line.strip() and not _ASKED.match(line))
+    return (symptoms.last_error(text) or next(lines, ""))[:300]
 
 
 def moved(facts: Facts) -> Iterator[Finding]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +16,7 @@ from stackctl.checks.facts import Facts
 from stackctl.config import Flags
 from stackctl.errors import ConfigError
 from stackctl.model import ServiceKind, State, Status
+from stackctl.paths import StackPaths
 from stackctl.runstate import ServiceRecord, StackState
 
 if TYPE_CHECKING:
@@ -87,6 +91,32 @@ def test_a_start_that_ended_without_a_word_is_told_with_its_last_line() -> None:
     assert not said(facts(begun, State.STARTING, alive=True))
     assert not said(facts(f"{begun}\nINFO [shutdown] API server: shutdown triggered", None))
     assert not said(facts("", None))
+
+
+def test_an_engine_that_ended_by_itself_after_it_was_ready_is_told_when_nothing_runs_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STACKCTL_HOME", str(tmp_path))
+    paths = StackPaths("default")
+    file = Path(paths.log("engine"))
+    file.parent.mkdir(parents=True)
+
+    def told(text: str, *, age: float = 0) -> list[str]:
+        file.write_text(text)
+        os.utime(file, (time.time() - age, time.time() - age))
+        return [each.id for each in said(replace(facts(text, None), paths=paths))]
+
+    ready = read("engine-start")
+    assert told(ready) == ["engine.ended"]
+    assert told(read("engine-sigterm")) == []
+    assert told(f"{ready}\nINFO [shutdown] API server: shutdown triggered\n") == []
+    assert told(ready, age=time.time()) == []  # before the machine was started
+
+
+def test_a_line_for_a_request_is_nobodys_last_words() -> None:
+    text = 'it goes wrong here\nINFO:     127.0.0.1:60004 - "GET /health HTTP/1.1" 200 -\n'
+    (found,) = said(facts(text, State.FAILED, alive=True))
+    assert found.evidence == ("it goes wrong here",)
 
 
 def test_what_a_running_engine_warns_of_is_a_warning() -> None:
