@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -11,20 +12,41 @@ from stackctl import addresses, sockets
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+_CONFIG = frozenset({"--config", "-c"})
 _HERE = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The process that listens: `started` in seconds since the epoch, `environ` as it was then."""
+    """The process that listens: `started` in seconds since the epoch, `environ` as it was then, its command line and directory."""
 
     pid: int
     started: float
     environ: Mapping[str, str] = field(repr=False)
+    words: tuple[str, ...] = field(repr=False)
+    place: str
 
 
 def reading(url: str, file: str) -> Running | None:
     """The process at `url` when its command line names `file`; None for any other, and for one that cannot be looked at."""
+    found = _listening(url)
+    return found if found is not None and names(found.words, found.place, file) else None
+
+
+def other_file(url: str, file: str) -> str:
+    """The configuration that the LiteLLM at `url` was started with in place of `file`; empty where it is that, or unknown."""
+    found = _listening(url)
+    if found is None or not any("litellm" in each for each in found.words) or names(found.words, found.place, file):
+        return ""
+    for word, after in itertools.pairwise([*found.words, ""]):
+        option, equals, value = word.partition("=")
+        path = os.path.join(found.place, value if equals else after)
+        if option in _CONFIG and os.path.isfile(path):
+            return path
+    return ""
+
+
+def _listening(url: str) -> Running | None:
     import psutil
 
     at = addresses.parts(url)
@@ -35,8 +57,9 @@ def reading(url: str, file: str) -> Running | None:
         return None
     try:
         process = psutil.Process(holder.pid)
-        found = Running(holder.pid, process.create_time(), process.environ())
-        return found if names(process.cmdline(), process.cwd(), file) else None
+        return Running(
+            holder.pid, process.create_time(), process.environ(), tuple(process.cmdline()), process.cwd()
+        )  # fmt: skip
     except (psutil.Error, OSError):
         return None
 

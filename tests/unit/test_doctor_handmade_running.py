@@ -51,12 +51,12 @@ def test_a_file_that_is_newer_than_its_reader_is_named(server: str, tmp_path: Pa
     assert found(server, file) == ["gateway.file-newer"]
 
 
-def test_another_file_or_another_server_is_no_matter(server: str, tmp_path: Path) -> None:
+def test_another_file_is_named_and_another_server_is_no_matter(server: str, tmp_path: Path) -> None:
     later = time.time() + 60
     other = tmp_path / "other.yaml"
     other.write_text("model_list: []\n")
     os.utime(other, (later, later))
-    assert found(server, other) == []
+    assert found(server, other) == ["gateway.other-file"]
     assert found("http://example.invalid:4000", other) == []
 
 

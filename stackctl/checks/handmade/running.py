@@ -23,8 +23,15 @@ _CLOSE = 2.0  # seconds: the start of a process is not known better
 
 def current(facts: Facts) -> Iterator[Finding]:
     """The file was not changed since the LiteLLM that reads it was started; LiteLLM reads it once."""
+    if facts.hand_file is None:
+        return
+    url = facts.url_target or LITELLM
+    other = litellm_process.other_file(url, facts.hand_file)
+    if other:
+        said = f"started with {other}"
+        yield answers.finding("gateway.other-file", Status.WARN, (said,), url=url, other=other, file=facts.hand_file)
     found = process(facts)
-    if found is None or facts.hand_file is None:
+    if found is None:
         return
     changed = os.path.getmtime(facts.hand_file)
     if changed > found.started + _CLOSE:
