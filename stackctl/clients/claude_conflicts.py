@@ -47,11 +47,17 @@ def found(variables: Mapping[str, str], environ: Mapping[str, str], cwd: str) ->
 def in_settings(variables: Mapping[str, str], environ: Mapping[str, str], cwd: str) -> list[Conflict]:
     """Settings files whose `env` says something else than `variables`: it beats the shell."""
     found = []
+    strongest = claude_settings.sources(environ, cwd)
     for path, managed in settings_files(environ, cwd):
         content = claude_settings.read(path)
         for name, value in claude_settings.variables(path).items():
             wanted = variables.get(name, "" if name in claude_names.REMOVED else None)
-            if wanted is not None and value != wanted and not _harmless(name, value, wanted):
+            if (
+                wanted is not None
+                and value != wanted
+                and strongest[name][0] == path
+                and not _harmless(name, value, wanted)
+            ):
                 what = f"sets {name}{shown(name, value) if value else ' to nothing'}"
                 if "$" in value:
                     what += " (no variable is filled in there)"

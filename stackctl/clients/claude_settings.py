@@ -78,8 +78,10 @@ def refused(content: Any) -> str:
     if not isinstance(content, dict):
         return "it must be an object: { ... }"
     for name, (kind, words) in _KINDS.items():
-        value = content.get(name)
-        if value is not None and (not isinstance(value, kind) or (kind is _NUMBER and isinstance(value, bool))):
+        value = content.get(name, ...)
+        if value is ... or (value is None and name == "env"):
+            continue
+        if not isinstance(value, kind) or (kind is _NUMBER and isinstance(value, bool)):
             return f"`{name}` must be {words}"
     rules = content.get("permissions") or {}
     wrong = next((name for name in _RULES if not isinstance(rules.get(name, []), list)), "")

@@ -407,6 +407,16 @@ def test_settings_alone_are_enough_and_what_is_odd_in_them_is_theirs(tmp_path: P
     assert client(tmp_path, port=listening) == []
 
 
+def test_of_several_files_the_strongest_counts(tmp_path: Path, listening: int) -> None:
+    written(tmp_path / ".claude.json", {"env": {TOKEN: "sk-x"}})
+    written(tmp_path / MINE, {"env": {TOKEN: "sk-stackctl-right-key"}})
+    assert client(tmp_path, exports(listening), port=listening) == []
+    written(tmp_path / "project" / ".claude" / "settings.local.json", {"env": {TOKEN: "sk-y"}})
+    assert client(tmp_path, exports(listening), port=listening) == [("client.settings-override", "fail")]
+    written(tmp_path / "project" / ".claude" / "settings.local.json", {"env": {TOKEN: "sk-y"}, "statusLine": None})
+    assert client(tmp_path, exports(listening), port=listening) == [("client.settings-broken", "warn")]
+
+
 def test_a_tier_by_its_short_name_is_what_the_shell_maps_it_to(tmp_path: Path, listening: int) -> None:
     shell = {**exports(listening), "ANTHROPIC_DEFAULT_OPUS_MODEL": "claude-local", "ANTHROPIC_MODEL": ""}
     written(tmp_path / MINE, {"model": "best"})
