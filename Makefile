@@ -8,6 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 MARKS ?= not slow
+## A test that hangs shows its stacks after ten minutes, and the others go on; the slowest of each lane are named.
+LANE := $(BIN)/pytest -q --timeout=600 --durations=15 --durations-min=5
 
 .DELETE_ON_ERROR:
 .PHONY: up test test-drills test-chain check lint types unit drills reliability faults bench examples clients-doc lock clean
@@ -41,16 +43,18 @@ unit: $(STAMP)
 check: $(STAMP)
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync lint types unit
 
-## The drills wait more than they work, and so does the real chain: side by side they take half the time.
+## The drills wait more than they work, and so does the real chain: side by side they take half the time. The faults come
+## after the drills, which are the shorter lane; by then the chain has installed the environments that both share.
 test: check
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync test-drills test-chain
 
 test-drills: $(STAMP)
-	$(BIN)/pytest -q -m "drill and $(MARKS)" tests/unit
-	$(BIN)/pytest -q -m "$(MARKS)" tests/drills
+	$(LANE) -m "drill and $(MARKS)" tests/unit
+	$(LANE) -m "$(MARKS)" tests/drills
+	$(LANE) -m "$(MARKS)" tests/faults
 
 test-chain: $(STAMP)
-	$(BIN)/coverage run -m pytest -q -m "$(MARKS)" tests/e2e tests/faults
+	$(BIN)/coverage run -m $(notdir $(LANE)) -m "$(MARKS)" tests/e2e
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report --skip-covered | tail -n 3
 
 drills: $(STAMP)

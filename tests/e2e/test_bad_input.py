@@ -21,7 +21,11 @@ from tests.fakes.ports import free_port
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("gateway_python", "embedded_model")]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(1200),  # the first tests of a run wait for both environments to be installed
+    pytest.mark.usefixtures("gateway_python", "embedded_model"),
+]
 CONFIG, PREFLIGHT = 2, 3
 _PR_CAPBSET_DROP, _CAP_NET_BIND_SERVICE = 24, 10
 
