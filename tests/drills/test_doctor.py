@@ -107,7 +107,7 @@ def test_a_dead_supervisor_and_a_spoilt_record_are_named_and_left_for_down(home:
 def test_what_its_supervisor_heals_is_waited_for_and_not_repaired(home: Home) -> None:
     file = home.config(port=free_port())
     slow = json.loads(file.read_text())
-    slow["engines"]["main"]["command"] += ["--fake-fault", "load=8"]  # seconds, so that doctor finds it starting
+    slow["engines"]["main"]["command"] += ["--fake-fault", "load=12"]  # seconds, so that doctor finds it starting
     file.write_text(json.dumps(slow))
     home.started.append("default")
     home.run("up", "-d", "--yes", "-c", file)

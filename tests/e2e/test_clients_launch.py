@@ -28,7 +28,7 @@ from tests.fakes.terminal import Terminal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 STACKCTL = Path(sys.executable).with_name("stackctl")
 ROOT = Path(__file__).resolve().parents[2]
 DOC = ROOT / "docs" / "CLIENTS.md"

@@ -42,7 +42,7 @@ def _npm_ci(directory: Path) -> None:
     npm = node / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     env = {**os.environ, "PATH": f"{node / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"}
     argv = [str(node / "bin" / "node"), str(npm), "ci", "--no-audit", "--no-fund", "--no-update-notifier"]
-    done = subprocess.run(argv, cwd=directory, env=env, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(argv, cwd=directory, env=env, capture_output=True, text=True, timeout=540, check=False)
     assert done.returncode == 0, f"npm ci failed: {done.stdout}{done.stderr}"
 
 
@@ -64,7 +64,7 @@ class Run:
 
 
 def run(
-    program: Path, prompt: str, *flags: str, home: Path, cwd: Path, env: Mapping[str, str], timeout: float = 120
+    program: Path, prompt: str, *flags: str, home: Path, cwd: Path, env: Mapping[str, str], timeout: float = 300
 ) -> Run:
     """`claude -p PROMPT --output-format json` in `cwd`, with `env` and a PATH only."""
     for each in (home, cwd):

@@ -121,7 +121,7 @@ def _npm(locks: Path, directory: Path) -> None:
         npm = NODE / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
         env = {**os.environ, "PATH": f"{NODE / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"}
         argv = [str(NODE / "bin" / "node"), str(npm), "install", "--no-audit", "--no-fund", "--no-update-notifier"]
-        done = subprocess.run(argv, cwd=directory, env=env, capture_output=True, text=True, timeout=280, check=False)
+        done = subprocess.run(argv, cwd=directory, env=env, capture_output=True, text=True, timeout=540, check=False)
         assert done.returncode == 0, f"npm install failed: {done.stdout}{done.stderr}"
     except BaseException:
         shutil.rmtree(directory, ignore_errors=True)
