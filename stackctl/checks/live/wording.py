@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from stackctl.catalog import markup
@@ -16,6 +17,29 @@ if TYPE_CHECKING:
     from stackctl.model import Finding
 
 _LONG = 32  # characters of which a model that works writes more than two different ones
+_SHARE = 4  # one letter in so many that cannot be shown is no accident (half an emoji at the end is one)
+_MARKS = re.compile("[\u0120\u2581](?=\\w)")  # how a tokenizer's files write a space before a word
+_MARKED = 3
+_ROUND = re.compile(r"(\S.{0,30}?)\1{5,}", re.DOTALL)
+_ROUND_LONG = 48  # characters that are said so, up to the end
+
+
+def nonsense(said: str, *, small: bool = False) -> str:
+    """What makes a text nonsense; empty for words. A `small` model may go round in circles and is well."""
+    if len(said) >= _LONG and len(set(said)) <= 2:
+        return "one token again and again"
+    if said.count("\ufffd") * _SHARE > len(said) >= _LONG:
+        return "bytes that are no letters"
+    if len(_MARKS.findall(said)) >= _MARKED:
+        return "the tokenizer's own marks in place of spaces"
+    if not small and any(_to_the_end(round_, said) for round_ in _ROUND.finditer(said)):
+        return "the same words again and again"
+    return ""
+
+
+def _to_the_end(found: re.Match[str], said: str) -> bool:
+    """Whether words go round until the text ends, which need not be where a round does."""
+    return len(found[0]) >= _ROUND_LONG and found[1].startswith(said[found.end() :])
 
 
 def plain(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
@@ -24,10 +48,10 @@ def plain(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
     if not reply.whole:
         return  # the other checks say why
     words, shown = answering.words(peer), (reply.shown(),)
-    said = reply.text.strip() or reply.thinking.strip()
     token = markup.end_of_turn(reply.text)
-    if len(said) >= _LONG and len(set(said)) <= 2:
-        yield finding("behaviour.gibberish", Status.FAIL, shown, **words)
+    what = nonsense(reply.text.strip() or reply.thinking.strip(), small=peer.endpoint.embedded)
+    if what:
+        yield finding("behaviour.gibberish", Status.FAIL, shown, what=what, **words)
     elif token:
         yield finding("behaviour.end-token", Status.FAIL, shown, token=token, **words)
     elif not reply.streamed:
