@@ -66,7 +66,8 @@ class Stack:
             start_new_session=True,
         )
         self.me = identity.of(self.popen.pid)
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     def _listen(self) -> None:
         assert self.popen.stdout is not None
@@ -124,7 +125,10 @@ class Stack:
         self.popen.send_signal(signum)
 
     def exit_code(self, within: float = 20.0) -> int:
-        return self.popen.wait(within * PATIENCE)
+        """Its exit code, once all that it said was read: the end of a process may be seen before its last words are."""
+        code = self.popen.wait(within * PATIENCE)
+        self._listener.join(20.0 * PATIENCE)
+        return code
 
     def nothing_left(self, within: float) -> float:
         """Wait until no process is left; then no state, no temporary file and no port may be either."""

@@ -158,9 +158,11 @@ def test_twenty_starts_at_once_make_one_stack(up: Callable[..., Stack]) -> None:
     stacks = [up(*services) for _ in range(20)]
     until(lambda: sum(bool(each.find("Ready")) for each in stacks) == 1, 60, "one is ready")
     until(lambda: sum(each.popen.poll() is not None for each in stacks) == 19, 60, "the others have given up")
+    winner = next(each for each in stacks if each.popen.poll() is None)
+    for each in stacks:
+        assert each is winner or each.exit_code()
     refused = [each for each in stacks if each.find("error", type="AlreadyRunning")]
     assert len(refused) == 19
-    winner = next(each for each in stacks if each.popen.poll() is None)
     assert len(winner.remember()) == 8
     assert winner.ask("engine", "/work", "POST").ok
     assert stop(winner.paths, timeout=20).clean
