@@ -146,11 +146,16 @@ def _ended_early(kind: ServiceKind, text: str, record: ServiceRecord | None, fac
     return any(symptoms.phase(kind, line) for line in run.splitlines()[:200]) and not symptoms.stopped(kind, run)
 
 
+def _recorded(facts: Facts) -> bool:
+    """Whether there is a record of what runs, if only one that cannot be read: then nobody knows that it ended."""
+    return facts.state is not None or facts.state_error is not None
+
+
 def _ended_later(name: str, text: str, facts: Facts) -> bool:
     """Whether the last run of an engine of ours ended by itself after it was ready, where nothing runs or is recorded any
     more. One that the machine took with it when it went down is no failure.
     """
-    if not is_service(name) or facts.running or facts.state is not None or facts.paths is None:
+    if not is_service(name) or facts.running or _recorded(facts) or facts.paths is None:
         return False
     run = symptoms.last_run(ServiceKind.ENGINE, symptoms.clean(text))
     ready = any(found.id == "ready" for line in run.splitlines() if (found := symptoms.phase(ServiceKind.ENGINE, line)))
