@@ -88,7 +88,7 @@ class Api:
         self.below = self.core.stdout.readline().decode().split()
         self.served = 0
         self.began = time.monotonic()
-        self.flooded = 0
+        self.flooded = 0.0
         self.lines = self.refused = 0
         self.eaten = b""
 
@@ -135,8 +135,12 @@ class Api:
                     self.answer(each)
 
     def flood(self) -> None:
-        """What is due of the flood, each line numbered; a full disk is no reason to stop."""
+        """What is due of the flood, each line numbered; a full disk is no reason to stop.
+
+        What it was held up for longer than a moment is not made up for: it never writes faster than it was told to.
+        """
         due = self.options.flood * 1e6
+        self.flooded = max(self.flooded, due * (time.monotonic() - self.began - 0.2))
         while self.flooded < due * (time.monotonic() - self.began) and self.options.flood:
             self.lines += 1
             try:
