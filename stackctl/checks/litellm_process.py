@@ -42,7 +42,7 @@ def other_file(url: str, file: str) -> str:
         option, equals, value = word.partition("=")
         path = os.path.join(found.place, value if equals else after)
         if option in _CONFIG and os.path.isfile(path):
-            return path
+            return "" if os.path.realpath(path) == os.path.realpath(file) else path
     return ""
 
 

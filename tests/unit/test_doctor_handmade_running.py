@@ -58,6 +58,9 @@ def test_another_file_is_named_and_another_server_is_no_matter(server: str, tmp_
     os.utime(other, (later, later))
     assert found(server, other) == ["gateway.other-file"]
     assert found("http://example.invalid:4000", other) == []
+    link = tmp_path / "link.yaml"
+    link.symlink_to(tmp_path / "litellm_config.yaml")
+    assert found(server, link) == []
 
 
 def missing(url: str, file: Path, variable: str, **environ: str) -> list[str]:
