@@ -290,6 +290,4 @@ def _string(value: Any) -> str | None:
 
 
 def _strings(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str) and value:
-        return (value,)
     return tuple(each for each in value if isinstance(each, str)) if isinstance(value, list) else ()

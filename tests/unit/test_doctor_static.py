@@ -576,6 +576,7 @@ POOLING = json.dumps(
         ({"architectures": ["T5ForConditionalGeneration"], "is_encoder_decoder": True}, {}, "model.not-generative"),
         ({}, {"modules.json": POOLING}, "model.not-generative"),
         ({"architectures": []}, {}, "model.no-kind"),
+        ({"architectures": "Qwen3ForCausalLM"}, {}, "model.no-kind"),
     ],
 )
 def test_a_model_that_does_not_chat_is_named_by_its_own_files(
@@ -591,7 +592,7 @@ def test_a_model_that_does_not_chat_is_named_by_its_own_files(
         assert model(tmp_path, args={"runner": "generate"}) == []
 
 
-@pytest.mark.parametrize("changes", [{"architectures": "Qwen3ForCausalLM"}, {"is_encoder_decoder": False}])
+@pytest.mark.parametrize("changes", [{"is_encoder_decoder": False}, {"is_encoder_decoder": None}])
 def test_a_model_that_chats_is_not_taken_for_another(tmp_path: Path, changes: Mapping[str, Any]) -> None:
     checkpoint(tmp_path / "model")
     file = tmp_path / "model" / "config.json"
