@@ -67,7 +67,9 @@ def look(model: str = NAME) -> tuple[facts.Facts, list[Finding]]:
     file.write_text(json.dumps({"engines": {"main": {"model": model, "port": 18123}}, "gateway": {"port": 18124}}))
     seen = facts.gather(Flags(config=str(file)), static=True, environ=dict(os.environ))
     found = runner.run(modelfiles.CHECKS, seen, budget=60)
-    return seen, [each for each in found if each.fix == "refetch" and each.status in {Status.FAIL, Status.WARN}]
+    return seen, [
+        each for each in found if each.fix.split(" || ")[0] == "refetch" and each.status in {Status.FAIL, Status.WARN}
+    ]
 
 
 def nothing(words: Sequence[str]) -> None:
