@@ -50,9 +50,12 @@ def _planned(
 
 
 def memory(facts: Facts) -> Iterator[Finding]:
-    """A model that writes has room. Of one that does not, the small window is no lack of memory."""
+    """A model that writes, in a precision of this hardware's, has room: of any other that is no lack of memory."""
     if any(each.id == "model.not-generative" for each in parts.architecture(facts)):
         yield Finding("machine.memory", Status.SKIPPED, "needs model.kind", hop=Hop.MACHINE)
+        return
+    if any(parts.quantisation(facts)):
+        yield Finding("machine.memory", Status.SKIPPED, "needs model.precision", hop=Hop.MACHINE)
         return
     yield from _planned(preflight.memory, "machine.memory", down=True)(facts)
 

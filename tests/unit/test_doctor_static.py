@@ -536,6 +536,28 @@ def model(tmp_path: Path, **engine: Any) -> list[str]:
     return [each.id for each in bad(modelfiles.CHECKS, seen) if each.id != "machine.memory"]
 
 
+def test_a_precision_without_kernels_here_is_one_finding_and_no_lack_of_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    checkpoint(tmp_path / "model")
+    config = tmp_path / "model" / "config.json"
+    sizes = {
+        "hidden_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+    }
+    method = {"quant_method": "mxfp4"}
+    config.write_text(json.dumps(json.loads(config.read_text()) | sizes | {"quantization_config": method}))
+    file = tmp_path / "stack.yaml"
+    file.write_text(json.dumps({"engines": {"main": {"model": str(tmp_path / "model"), "port": 18123}}}))
+    seen = facts.gather(Flags(config=str(file)), static=True, environ={"HOME": str(tmp_path)})
+    found = bad((*machine.CHECKS, *modelfiles.CHECKS), seen)
+    assert [each.id for each in found if each.hop in {"model files", "machine"}] == ["model.quantisation"]
+
+
 def test_a_whole_checkpoint_is_fine(tmp_path: Path) -> None:
     checkpoint(tmp_path / "model")
     assert model(tmp_path) == []
