@@ -183,12 +183,13 @@ def failure(
     cause = symptoms.diagnose_file(
         spec.kind, spec.log, start=log_starts.get(spec.name, 0), engine=engines.get(spec.name, spec.name)
     )
+    own = render.override() if spec.kind is ServiceKind.GATEWAY else None
     if cause is not None:
-        return StackError(f"the {who} did not start: {cause.sentence}", remedy=cause.remedy, evidence=tail)
+        remedy = cause.remedy if own is None else f"{cause.remedy}; its configuration comes from your template {own}"
+        return StackError(f"the {who} did not start: {clean(cause.sentence)}", remedy=remedy, evidence=tail)
     said = symptoms.last_error("\n".join(ended.tail)) or next(filter(None, map(str.strip, reversed(ended.tail))), "")
     reason = f"{ended.reason}: {clean(said)[:_SAID]}" if said else ended.reason
     remedy = f"the whole log is {spec.log}"
-    own = render.override() if spec.kind is ServiceKind.GATEWAY else None
     if own is not None:
         remedy = f"its configuration comes from your template: correct or remove {own}; {remedy}"
     return StackError(f"the {who} failed: {reason}", remedy=remedy, evidence=tail)
