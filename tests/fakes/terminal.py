@@ -52,13 +52,18 @@ class Terminal:
 
     def end(self, within: float = 60.0) -> int:
         """Its exit code, once it has ended and all that it said was read."""
+        assert self.ends(within), f"it did not end: {self.seen!r}"
+        assert self.code is not None
+        return self.code
+
+    def ends(self, within: float) -> bool:
+        """Whether it has ended within `within` seconds; all that it said by then was read."""
         ends = time.monotonic() + within
-        while self.code is None:
-            assert time.monotonic() < ends, f"it did not end: {self.seen!r}"
+        while self.code is None and time.monotonic() < ends:
             self.drain(0.05)
             self.look()
         self.drain(0)
-        return self.code
+        return self.code is not None
 
     def look(self) -> None:
         """See whether it has ended: then `code` is set."""
