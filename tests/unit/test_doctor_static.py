@@ -374,6 +374,7 @@ TOKEN, MINE = "ANTHROPIC_AUTH_TOKEN", ".claude/settings.json"
         ({".claude/setting.json": {"env": {"ANTHROPIC_BASE_URL": "{url}"}}}, "all", [("client.settings-unread", "warn")]),
         ({MINE: {"permissions": {"allow": "Bash"}, "env": {"ANTHROPIC_BASE_URL": "{url}"}}}, "all", [("client.settings-broken", "fail")]),
         ({MINE: {"env": [{"name": "ANTHROPIC_BASE_URL", "value": "{url}"}]}}, "all", [("client.settings-broken", "fail")]),
+        ({MINE: {"env": {"ANTHROPIC_BASE_URL": "{url}/v1"}}}, "", [("client.settings-override", "fail")]),
         ({MINE: {"cleanupPeriodDays": "30"}}, "", [("client.settings-broken", "warn")]),
         ({".claude.json": '{"numStartups": 3, "pro'}, "", [("client.state-broken", "fail")]),
         ({".claude.json": {"env": {TOKEN: "sk-x"}}}, "", [("client.settings-override", "fail")]),

@@ -42,7 +42,7 @@ def address(facts: Facts) -> Iterator[Finding]:
             )
             yield Finding("client.address", Status.SKIPPED, why, hop=Hop.CLIENT)
         return
-    if facts.own and facts.running and told.URL not in told.shells(facts) and not told.uses(facts):
+    if facts.own and facts.running and told.URL not in told.shells(facts):
         return  # a settings file says so, which is said there
     shown = (f"ANTHROPIC_BASE_URL={url}",)
     host, port = told.place(url)
