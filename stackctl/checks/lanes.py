@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from stackctl import addresses, redact, sockets
 from stackctl.checks import litellm_process, target
 from stackctl.checks.endpoints import Endpoint, Lane
+from stackctl.checks.litellm_file import looked_up
 from stackctl.config import EMBEDDED
 from stackctl.plan import EnginePlan
 
@@ -118,7 +119,8 @@ def _hand(facts: Facts, key: str | None) -> tuple[Lane, ...]:
     asked = facts.url_target is not None or _listens(LITELLM)
     url = (facts.url_target or LITELLM).rstrip("/").removesuffix("/v1")
     environ = {**facts.environ, **(_environ_at(url, facts.hand_file) if asked else {})}
-    master = _secret(((facts.hand_config or {}).get("general_settings") or {}), "master_key", environ)
+    general = (facts.hand_config or {}).get("general_settings")
+    master = looked_up(general.get("master_key"), environ) if isinstance(general, dict) else None
     found: dict[str, Lane] = {}
     for row in _writing(rows if isinstance(rows, list) else []):
         params = row.get("litellm_params")
@@ -127,7 +129,7 @@ def _hand(facts: Facts, key: str | None) -> tuple[Lane, ...]:
         name, model, base = (
             row["model_name"],
             str(params.get("model", "")).strip(),
-            _secret(params, "api_base", environ),
+            looked_up(params.get("api_base"), environ),
         )
         if "*" in name and base is None:
             continue  # any model of a provider's: nobody knows which, and each costs money
@@ -136,7 +138,7 @@ def _hand(facts: Facts, key: str | None) -> tuple[Lane, ...]:
         behind = None
         if isinstance(base, str) and not handed_on:
             at = base.strip().rstrip("/").removesuffix("/v1")
-            sent = _secret(params, "api_key", environ)
+            sent = looked_up(params.get("api_key"), environ)
             wanted = sent is None and asked and not facts.static and target.wants_key(at)
             sent = _by_itself(model, environ) if wanted else sent
             if sent is not None or not wanted:
@@ -190,11 +192,3 @@ def _by_itself(model: str, environ: Mapping[str, str]) -> str | None:
     names = {"anthropic": ("ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY"), "hosted_vllm": ("HOSTED_VLLM_API_KEY",)}
     found = names.get(model.partition("/")[0], ())
     return next((environ[each] for each in found if environ.get(each)), None)
-
-
-def _secret(values: Any, name: str, environ: Mapping[str, str]) -> str | None:
-    """A value of LiteLLM's file, looked up where it says os.environ/NAME; None where there is none."""
-    value = values.get(name) if isinstance(values, dict) else None
-    if not isinstance(value, str):
-        return None
-    return environ.get(value.removeprefix("os.environ/")) if value.startswith("os.environ/") else value

@@ -11,6 +11,7 @@ from stackctl.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+REFERENCE = "os.environ/"  # before the name of a variable
 _LARGEST = 1 << 20  # bytes of a configuration that are read
 _MOST = 50  # files
 _TAB = re.compile(rb" *\t")
@@ -61,6 +62,13 @@ def one(path: str) -> Mapping[str, Any]:
     if not isinstance(found, dict):
         raise ConfigError(f"{path} is not a mapping", remedy="it begins with  model_list:")
     return found
+
+
+def looked_up(value: Any, environ: Mapping[str, str]) -> str | None:
+    """A text of the file, out of the environment where it names a variable; None where it is no text, or not set."""
+    if not isinstance(value, str):
+        return None
+    return environ.get(value.removeprefix(REFERENCE)) if value.startswith(REFERENCE) else value
 
 
 def _included(settings: dict[str, Any], path: str) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from stackctl import addresses
 from stackctl.checks import answers
 from stackctl.checks.check import Check, Hop
 from stackctl.checks.handmade import file
+from stackctl.checks.litellm_file import looked_up
 from stackctl.model import Status
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 NAME = "configuration.hand-leans"
 _CONNECT = 2.0  # seconds
-_REFERENCE = "os.environ/"
 _POSTGRES, _REDIS, _PROXY = 5432, 6379, 80
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
@@ -52,19 +52,21 @@ def there(facts: Facts) -> Iterator[Finding]:
 
 
 def _places(config: Mapping[str, Any], environ: Mapping[str, str]) -> Iterator[_Place]:
-    database = _text(file.section(config, "general_settings").get("database_url"), environ)
+    database = looked_up(file.section(config, "general_settings").get("database_url"), environ)
     yield from _at("the database", "general_settings.database_url", database, _POSTGRES, fails=True)
     settings, router = file.section(config, "litellm_settings"), file.section(config, "router_settings")
     params = file.section(settings, "cache_params")
     if settings.get("cache") is True and str(params.get("type")).startswith("redis"):
         path = "litellm_settings.cache_params"
-        yield from _at("Redis", path, _text(params.get("url"), environ), _REDIS, fails=False)
+        yield from _at("Redis", path, looked_up(params.get("url"), environ), _REDIS, fails=False)
         yield from _beside("Redis", path, params.get("host"), params.get("port"), environ)
-    yield from _at("Redis", "router_settings.redis_url", _text(router.get("redis_url"), environ), _REDIS, fails=False)
+    yield from _at(
+        "Redis", "router_settings.redis_url", looked_up(router.get("redis_url"), environ), _REDIS, fails=False
+    )
     yield from _beside("Redis", "router_settings", router.get("redis_host"), router.get("redis_port"), environ)
     for name, value in file.section(config, "environment_variables").items():
         if str(name).upper() in _PROXIES:
-            said = _text(value, environ)
+            said = looked_up(value, environ)
             yield from _at("the proxy", f"environment_variables.{name}", said, _PROXY, fails=True)
 
 
@@ -75,16 +77,9 @@ def _at(what: str, path: str, url: str | None, port: int, *, fails: bool) -> Ite
 
 
 def _beside(what: str, path: str, host: Any, port: Any, environ: Mapping[str, str]) -> Iterator[_Place]:
-    name, number = _text(host, environ), _text(str(port), environ) if port is not None else str(_REDIS)
+    name, number = looked_up(host, environ), looked_up(str(port), environ) if port is not None else str(_REDIS)
     if name and number and number.isdecimal():
         yield _Place(what, path, name, int(number), fails=False)
-
-
-def _text(value: Any, environ: Mapping[str, str]) -> str | None:
-    """A text of the file, looked up where it is a variable."""
-    if not isinstance(value, str):
-        return None
-    return environ.get(value.removeprefix(_REFERENCE)) if value.startswith(_REFERENCE) else value
 
 
 CHECKS = (

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stackctl.checks import answers
-from stackctl.checks.check import Check, Hop
 from stackctl.checks.handmade import file
+from stackctl.checks.litellm_file import REFERENCE
 from stackctl.model import Status
 
 if TYPE_CHECKING:
@@ -52,18 +52,14 @@ def real_names(facts: Facts) -> Iterator[Finding]:
 def master(facts: Facts) -> Iterator[Finding]:
     """The master key is not one that anybody guesses."""
     key = file.section(facts.hand_config or {}, "general_settings").get("master_key")
-    if isinstance(key, str) and not key.startswith("os.environ/") and len(key) < _GUESSABLE:
+    if isinstance(key, str) and not key.startswith(REFERENCE) and len(key) < _GUESSABLE:
         shown = ("general_settings.master_key",)
         yield answers.finding("configuration.weak-key", Status.WARN, shown, length=len(key), blocks=False)
 
 
-def _check(name: str, proves: str, run: Any) -> Check:
-    return Check(f"configuration.{name}", Hop.CONFIG, proves, run, ("configuration.file",))
-
-
 CHECKS = (
-    _check("hand-lengths", "Too long answers are cut to the window.", lengths),
-    _check("hand-addresses", "Each model of one's own has an address.", addresses),
-    _check("hand-names", "No name hides the true window from Claude Code.", real_names),
-    _check("hand-master", "The master key cannot be guessed.", master),
+    file.check("hand-lengths", "Too long answers are cut to the window.", lengths),
+    file.check("hand-addresses", "Each model of one's own has an address.", addresses),
+    file.check("hand-names", "No name hides the true window from Claude Code.", real_names),
+    file.check("hand-master", "The master key cannot be guessed.", master),
 )

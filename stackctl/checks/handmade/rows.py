@@ -33,17 +33,9 @@ DEPLOYMENTS = "engine.deployments"
 _CALLBACKS = ("callbacks", "success_callback", "failure_callback", "audit_log_callbacks")
 
 
-def _rows(facts: Facts) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
-    """(model_name or place, row, litellm_params) of each row."""
-    return [
-        (str(row.get("model_name") or f"model_list[{number}]"), row, params)
-        for number, row, params in file.rows(facts.hand_config)
-    ]
-
-
 def endpoints(facts: Facts) -> Iterator[Finding]:
     """An api_base is where the API begins, and not an endpoint that LiteLLM would put another one behind."""
-    for name, _, params in _rows(facts):
+    for _, name, params in file.named(facts.hand_config):
         provider, base = str(params.get("model", "")).partition("/")[0], params.get("api_base")
         path = addresses.parts(base).path.rstrip("/") if isinstance(base, str) else ""
         found = _ENDPOINT.search(path)
@@ -58,7 +50,8 @@ def endpoints(facts: Facts) -> Iterator[Finding]:
 
 def shape(facts: Facts) -> Iterator[Finding]:
     """What is said of a model stands under its litellm_params, where LiteLLM looks for it."""
-    for name, row, params in _rows(facts):
+    for number, row, params in file.rows(facts.hand_config):
+        name = file.name_of(number, row)
         misplaced = [key for key in _PARAMS if key in row]
         if not params:
             shown = [f"{name}: {key} stands beside model_name" for key in misplaced] or [f"{name}: no litellm_params"]
@@ -68,7 +61,7 @@ def shape(facts: Facts) -> Iterator[Finding]:
 def loops(facts: Facts) -> Iterator[Finding]:
     """No row leads back to LiteLLM itself."""
     own = addresses.parts(facts.url_target or LITELLM)
-    for name, _, params in _rows(facts):
+    for _, name, params in file.named(facts.hand_config):
         base = params.get("api_base")
         at = addresses.parts(base if isinstance(base, str) else "")
         near = at.hostname == own.hostname or {at.hostname, own.hostname} <= _LOOPBACK
@@ -81,7 +74,7 @@ def loops(facts: Facts) -> Iterator[Finding]:
 
 def wildcards(facts: Facts) -> Iterator[Finding]:
     """A name that clients ask for is not handed to an engine that has another."""
-    for name, _, params in _rows(facts):
+    for _, name, params in file.named(facts.hand_config):
         model, base = str(params.get("model", "")), params.get("api_base")
         if isinstance(base, str) and base and "*" in name and model.endswith("*"):
             yield answers.finding(
@@ -162,7 +155,7 @@ def others(facts: Facts) -> Iterator[Finding]:
     """LiteLLM shares the requests for a name out among all its deployments: the others than the first are there too."""
     asked = {(*_place(lane.engine.url), lane.engine.model) for lane in facts.lanes if lane.engine}
     first = {lane.route: lane.engine for lane in facts.lanes}
-    for name, _, params in _rows(facts):
+    for _, name, params in file.named(facts.hand_config):
         base, served = params.get("api_base"), str(params.get("model", "")).strip().partition("/")[2]
         place = (*_place(base if isinstance(base, str) else ""), served)
         if not place[0] or place in asked:
@@ -188,15 +181,11 @@ def _place(url: str) -> tuple[str, int]:
     return at.hostname or "", at.port or (443 if at.scheme == "https" else 80)
 
 
-def _check(name: str, proves: str, run: Any) -> Check:
-    return Check(f"configuration.{name}", Hop.CONFIG, proves, run, ("configuration.file",))
-
-
 CHECKS = (
-    _check("shape", "What is said of a model stands under its litellm_params.", shape),
-    _check("endpoints", "No address names an endpoint.", endpoints),
-    _check("loops", "No row leads back to LiteLLM itself.", loops),
-    _check("wildcards", "No engine is asked for a name that it does not have.", wildcards),
+    file.check("shape", "What is said of a model stands under its litellm_params.", shape),
+    file.check("endpoints", "No address names an endpoint.", endpoints),
+    file.check("loops", "No row leads back to LiteLLM itself.", loops),
+    file.check("wildcards", "No engine is asked for a name that it does not have.", wildcards),
     Check(
         DEPLOYMENTS,
         Hop.ENGINE,
@@ -206,5 +195,5 @@ CHECKS = (
         live=True,
         seconds=15,
     ),
-    _check("hooks", "Code that the file names is there.", hooks),
+    file.check("hooks", "Code that the file names is there.", hooks),
 )

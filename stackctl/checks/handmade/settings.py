@@ -12,6 +12,7 @@ from stackctl import addresses
 from stackctl.checks import answers
 from stackctl.checks.check import Check, Hop
 from stackctl.checks.handmade import dotenv, file, rows, running, spelling, values
+from stackctl.checks.litellm_file import REFERENCE
 from stackctl.model import Status
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ _PATIENCE = 300  # seconds that a local model may think before its first token
 _SECRET = re.compile(r"(?:api_key|master_key|password|token|secret)$", re.IGNORECASE)
 _SELF_HOSTED = ("hosted_vllm/", "openai/", "vllm/", "openai_like/", "litellm_proxy/")
 _HOSTS = ("api.anthropic.com", "api.openai.com")
-_REFERENCE = "os.environ/"
 
 
 def _models(config: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
@@ -161,10 +161,10 @@ def secrets(facts: Facts) -> Iterator[Finding]:
     found = running.process(facts)  # what a LiteLLM that runs was started with counts, and not this shell
     environ, where = (found.environ, "where LiteLLM was started") if found else (facts.environ, "in this shell")
     read = {name for place in _places(facts) for name in dotenv.names(os.path.join(place, ".env"))}
-    for path, value in _texts(facts.hand_config or {}):
-        if value.startswith(_REFERENCE):
-            if not environ.get(value.removeprefix(_REFERENCE)):
-                missing.append((path, value.removeprefix(_REFERENCE)))
+    for path, _, value in file.texts(facts.hand_config or {}):
+        if value.startswith(REFERENCE):
+            if not environ.get(value.removeprefix(REFERENCE)):
+                missing.append((path, value.removeprefix(REFERENCE)))
         elif _SECRET.search(path) and len(value) >= 12 and not spelling.is_variable(value):
             literal.append(path)
     own = file.section(facts.hand_config or {}, "environment_variables")
@@ -180,17 +180,6 @@ def secrets(facts: Facts) -> Iterator[Finding]:
 def _places(facts: Facts) -> tuple[str, ...]:
     """Where LiteLLM looks for a .env file."""
     return (facts.cwd, os.path.dirname(os.path.abspath(facts.hand_file))) if facts.hand_file else ()
-
-
-def _texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict):
-        for key, each in value.items():
-            yield from _texts(each, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, list):
-        for at, each in enumerate(value):
-            yield from _texts(each, f"{path}[{at}]")
-    elif isinstance(value, str):
-        yield path, value
 
 
 def names(facts: Facts) -> Iterator[Finding]:
@@ -263,18 +252,14 @@ _SERVICES = frozenset(
 )
 
 
-def _check(name: str, proves: str, run: Any, *, reads: bool = True) -> Check:
-    return Check(f"configuration.{name}", Hop.CONFIG, proves, run, ("configuration.file",) if reads else ())
-
-
 CHECKS = (
-    _check("file", "The file is one of LiteLLM's.", readable, reads=False),
-    _check("providers", "Each model's provider and address fit together.", providers),
-    _check("parameters", "Unknown parameters are dropped.", parameters),
-    _check("master-key", "There is a master key where LiteLLM reads it.", master_key),
-    _check("repeats", "No retry and no cooldown hides an error.", repeats),
-    _check("patience", "Requests may take as long as a local model thinks.", patience),
-    _check("secrets", "Keys stand in the environment, and are set there.", secrets),
-    _check("names", "Model names are found, and mean one thing.", names),
-    _check("callbacks", "Prompts are sent to no other service.", telemetry),
+    Check("configuration.file", Hop.CONFIG, "The file is one of LiteLLM's.", readable),
+    file.check("providers", "Each model's provider and address fit together.", providers),
+    file.check("parameters", "Unknown parameters are dropped.", parameters),
+    file.check("master-key", "There is a master key where LiteLLM reads it.", master_key),
+    file.check("repeats", "No retry and no cooldown hides an error.", repeats),
+    file.check("patience", "Requests may take as long as a local model thinks.", patience),
+    file.check("secrets", "Keys stand in the environment, and are set there.", secrets),
+    file.check("names", "Model names are found, and mean one thing.", names),
+    file.check("callbacks", "Prompts are sent to no other service.", telemetry),
 )

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from stackctl import catalog
 from stackctl.checks import answers
-from stackctl.checks.check import Check, Hop
 from stackctl.checks.handmade import file
+from stackctl.checks.litellm_file import REFERENCE
 from stackctl.model import Status
 
 if TYPE_CHECKING:
@@ -42,16 +42,12 @@ def provider_names() -> frozenset[str]:
     return frozenset(word for line in lines if not line.startswith("#") for word in line.split())
 
 
-def _rows(config: Mapping[str, Any]) -> list[tuple[int, str, Mapping[str, Any]]]:
-    return [(number, str(row.get("model_name")), params) for number, row, params in file.rows(config)]
-
-
 def spelling(facts: Facts) -> Iterator[Finding]:
     """No setting is misspelt: LiteLLM would go on without it."""
     config = facts.hand_config or {}
     for section, known in _SETTINGS.items():
         yield from _misspelt(file.section(config, section), known, section)
-    for number, _, params in _rows(config):
+    for number, _, params in file.named(config):
         yield from _misspelt(params, _PARAMS, f"model_list.{number}.litellm_params")
 
 
@@ -66,7 +62,7 @@ def _misspelt(given: Mapping[str, Any], known: tuple[str, ...], where: str) -> I
 
 def variables(facts: Facts) -> Iterator[Finding]:
     """Variables are written as LiteLLM reads them."""
-    for path, place, value in _texts(facts.hand_config or {}):
+    for path, place, value in file.texts(facts.hand_config or {}):
         found = _VARIABLE.match(value)
         if found is not None:
             yield answers.finding(
@@ -79,27 +75,17 @@ def is_variable(value: str) -> bool:
     return _VARIABLE.match(value) is not None
 
 
-def _texts(value: Any, path: str = "", place: str = "") -> Iterator[tuple[str, str, str]]:
-    """Each text with its path for people and for a repair."""
-    if isinstance(value, dict | list):
-        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
-            shown = f"{path}[{key}]" if isinstance(value, list) else f"{path}.{key}".lstrip(".")
-            yield from _texts(each, shown, f"{place}.{str(key).replace('.', chr(92) + '.')}".lstrip("."))
-    elif isinstance(value, str):
-        yield path, place, value
-
-
 def schemes(facts: Facts) -> Iterator[Finding]:
     """Each address begins with http:// or https://."""
-    for _, name, params in _rows(facts.hand_config or {}):
+    for _, name, params in file.named(facts.hand_config or {}):
         base = params.get("api_base")
-        if isinstance(base, str) and base and "://" not in base and not base.startswith("os.environ/") and not is_variable(base):  # fmt: skip
+        if isinstance(base, str) and base and "://" not in base and not base.startswith(REFERENCE) and not is_variable(base):  # fmt: skip
             yield answers.finding("configuration.no-scheme", Status.FAIL, (f"{name}: api_base: {base}",), name=name, base=base)  # fmt: skip
 
 
 def inside(facts: Facts) -> Iterator[Finding]:
     """No row asks LiteLLM to run vLLM in its own process."""
-    for _, name, params in _rows(facts.hand_config or {}):
+    for _, name, params in file.named(facts.hand_config or {}):
         model = str(params.get("model", ""))
         if model.startswith("vllm/"):
             served = model.partition("/")[2]
@@ -109,7 +95,7 @@ def inside(facts: Facts) -> Iterator[Finding]:
 def fallbacks(facts: Facts) -> Iterator[Finding]:
     """What takes the place of a model that fails is in the model_list."""
     config = facts.hand_config or {}
-    known = [name for _, name, _ in _rows(config)]
+    known = [name for _, name, _ in file.named(config)]
     if not known or any("*" in name for name in known):
         return
     for section in ("router_settings", "litellm_settings"):
@@ -123,14 +109,10 @@ def fallbacks(facts: Facts) -> Iterator[Finding]:
                     )  # fmt: skip
 
 
-def _check(name: str, proves: str, run: Any) -> Check:
-    return Check(f"configuration.{name}", Hop.CONFIG, proves, run, ("configuration.file",))
-
-
 CHECKS = (
-    _check("spelling", "No setting of LiteLLM's is misspelt.", spelling),
-    _check("variables", "Variables are written as LiteLLM reads them.", variables),
-    _check("schemes", "Each address has a scheme.", schemes),
-    _check("inside", "vLLM runs outside of LiteLLM.", inside),
-    _check("fallbacks", "What takes a failed model's place is there.", fallbacks),
+    file.check("spelling", "No setting of LiteLLM's is misspelt.", spelling),
+    file.check("variables", "Variables are written as LiteLLM reads them.", variables),
+    file.check("schemes", "Each address has a scheme.", schemes),
+    file.check("inside", "vLLM runs outside of LiteLLM.", inside),
+    file.check("fallbacks", "What takes a failed model's place is there.", fallbacks),
 )

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stackctl.checks import answers
-from stackctl.checks.check import Check, Hop
 from stackctl.checks.handmade import file, spelling
+from stackctl.checks.litellm_file import REFERENCE, looked_up
 from stackctl.model import Status
 from stackctl.plan.fit import FLOOR
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from stackctl.checks.facts import Facts
     from stackctl.model import Finding
@@ -41,7 +41,6 @@ _LICENSED = {
         "llmguard_moderations", "blocked_user_check", "banned_keywords",
     ),
 }  # fmt: skip
-_REFERENCE = "os.environ/"
 
 
 def values(facts: Facts) -> Iterator[Finding]:
@@ -53,12 +52,12 @@ def values(facts: Facts) -> Iterator[Finding]:
         for key in _NUMBERS[section]
     ]
     keys = [("general_settings.master_key", file.section(config, "general_settings").get("master_key"))]
-    for number, name, params in _rows(facts):
+    for number, name, params in file.named(facts.hand_config):
         place = f"model_list.{number}.litellm_params"
         given += [(f"{name}: {key}", f"{place}.{key}", params.get(key)) for key in _ROW_NUMBERS]
         keys.append((f"{name}: api_key", params.get("api_key")))
     for path, place, value in given:
-        if isinstance(value, str) and not value.startswith(_REFERENCE) and not _number(value):
+        if isinstance(value, str) and not value.startswith(REFERENCE) and not _number(value):
             yield _wrong(path, value, "a number (of seconds, where it is a time)", place)
     for path, value in keys:
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -67,14 +66,6 @@ def values(facts: Facts) -> Iterator[Finding]:
     if isinstance(strategy, str) and strategy not in _STRATEGIES:
         path = "router_settings.routing_strategy"
         yield _wrong(path, strategy, f"one of {', '.join(_STRATEGIES)}", path)
-
-
-def _rows(facts: Facts) -> list[tuple[int, str, Mapping[str, Any]]]:
-    """(number in the file, model_name or place, litellm_params) of each row."""
-    return [
-        (number, str(row.get("model_name") or f"model_list[{number}]"), params)
-        for number, row, params in file.rows(facts.hand_config)
-    ]
 
 
 def _wrong(path: str, said: str, wants: str, place: str) -> Finding:
@@ -114,7 +105,7 @@ def licences(facts: Facts) -> Iterator[Finding]:
 
 def blanks(facts: Facts) -> Iterator[Finding]:
     """No blank stands before or behind a name, an address or a key: LiteLLM takes it for a part of it."""
-    for number, name, params in _rows(facts):
+    for number, name, params in file.named(facts.hand_config):
         for key in ("model", "api_base", "api_key"):
             said = params.get(key)
             if isinstance(said, str) and said != said.strip() and said.strip():
@@ -127,7 +118,7 @@ def blanks(facts: Facts) -> Iterator[Finding]:
 
 def overruled(facts: Facts) -> Iterator[Finding]:
     """A row has one provider: custom_llm_provider beats the one before the model's name."""
-    for number, name, params in _rows(facts):
+    for number, name, params in file.named(facts.hand_config):
         provider, slash, _ = str(params.get("model", "")).partition("/")
         other = params.get("custom_llm_provider")
         if slash and isinstance(other, str) and other != provider and provider in spelling.provider_names():
@@ -146,7 +137,7 @@ def overruled(facts: Facts) -> Iterator[Finding]:
 
 def mocks(facts: Facts) -> Iterator[Finding]:
     """No row answers by itself, in its model's place."""
-    for number, name, params in _rows(facts):
+    for number, name, params in file.named(facts.hand_config):
         if params.get("mock_response") is not None:
             place = f"model_list.{number}.litellm_params.mock_response"
             shown = (f"{name}: mock_response",)
@@ -155,7 +146,7 @@ def mocks(facts: Facts) -> Iterator[Finding]:
 
 def drops(facts: Facts) -> Iterator[Finding]:
     """No row drops what an agent cannot do without."""
-    for number, name, params in _rows(facts):
+    for number, name, params in file.named(facts.hand_config):
         given = params.get("additional_drop_params")
         lost = sorted(_NEEDED & {str(each) for each in given}) if isinstance(given, list) else []
         if lost:
@@ -168,14 +159,12 @@ def drops(facts: Facts) -> Iterator[Finding]:
 
 def headers(facts: Facts) -> Iterator[Finding]:
     """No header of a row takes the place of its key."""
-    for number, name, params in _rows(facts):
-        key = params.get("api_key")
-        if isinstance(key, str) and key.startswith(_REFERENCE):
-            key = facts.environ.get(key.removeprefix(_REFERENCE))
+    for number, name, params in file.named(facts.hand_config):
+        key = looked_up(params.get("api_key"), facts.environ)
         given = file.section(params, "extra_headers")
         header = next((each for each in map(str, given) if each.lower() in _KEY_HEADERS), "")
         sent = given.get(header)
-        if not isinstance(sent, str) or sent.startswith(_REFERENCE) or not isinstance(key, str) or len(key) < _DUMMY:
+        if not isinstance(sent, str) or sent.startswith(REFERENCE) or key is None or len(key) < _DUMMY:
             continue
         if sent.removeprefix("Bearer ").strip() != key:
             place = f"model_list.{number}.litellm_params.extra_headers.{header}"
@@ -198,7 +187,7 @@ def windows(facts: Facts) -> Iterator[Finding]:
     if file.section(facts.hand_config or {}, "router_settings").get("enable_pre_call_checks") is not True:
         return
     for number, row, _ in file.rows(facts.hand_config):
-        name = str(row.get("model_name") or f"model_list[{number}]")
+        name = file.name_of(number, row)
         said = file.section(row, "model_info").get("max_input_tokens")
         if isinstance(said, int) and 0 < said < FLOOR:
             shown = (f"{name}: model_info.max_input_tokens: {said}", "router_settings.enable_pre_call_checks: true")
@@ -217,19 +206,15 @@ def cache(facts: Facts) -> Iterator[Finding]:
         yield answers.finding("configuration.cache", Status.WARN, shown)
 
 
-def _check(name: str, proves: str, run: Any) -> Check:
-    return Check(f"configuration.{name}", Hop.CONFIG, proves, run, ("configuration.file",))
-
-
 CHECKS = (
-    _check("hand-values", "Values are of the kind that LiteLLM reads there.", values),
-    _check("hand-licences", "Nothing needs a licence.", licences),
-    _check("hand-drops", "No row drops what an agent needs.", drops),
-    _check("hand-headers", "No header takes the place of a key.", headers),
-    _check("hand-blanks", "No blank is part of a name, an address or a key.", blanks),
-    _check("hand-overruled", "Each row has one provider.", overruled),
-    _check("hand-mocks", "Models answer, and not the file.", mocks),
-    _check("hand-key-header", "LiteLLM reads its key where clients send it.", key_header),
-    _check("hand-windows", "LiteLLM's own limits hold an agent's first request.", windows),
-    _check("hand-cache", "LiteLLM repeats no answers.", cache),
+    file.check("hand-values", "Values are of the kind that LiteLLM reads there.", values),
+    file.check("hand-licences", "Nothing needs a licence.", licences),
+    file.check("hand-drops", "No row drops what an agent needs.", drops),
+    file.check("hand-headers", "No header takes the place of a key.", headers),
+    file.check("hand-blanks", "No blank is part of a name, an address or a key.", blanks),
+    file.check("hand-overruled", "Each row has one provider.", overruled),
+    file.check("hand-mocks", "Models answer, and not the file.", mocks),
+    file.check("hand-key-header", "LiteLLM reads its key where clients send it.", key_header),
+    file.check("hand-windows", "LiteLLM's own limits hold an agent's first request.", windows),
+    file.check("hand-cache", "LiteLLM repeats no answers.", cache),
 )
