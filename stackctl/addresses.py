@@ -9,6 +9,9 @@ _HOST = re.compile(r"[\w.:%-]+")
 _NONE = urlsplit("")
 
 
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})  # names of this machine for itself
+
+
 def parts(url: str) -> SplitResult:
     """The parts of an http(s) address that can be asked; all of them empty for anything else.
 
@@ -22,3 +25,9 @@ def parts(url: str) -> SplitResult:
         return _NONE
     usable = found.scheme in {"http", "https"} and _HOST.fullmatch(host) and url.isprintable() and " " not in url
     return found if usable else _NONE
+
+
+def place(url: str) -> tuple[str, int]:
+    """Host and port that a client of an http(s) address connects to; ("", 80) for anything else."""
+    at = parts(url)
+    return at.hostname or "", at.port or (443 if at.scheme == "https" else 80)

@@ -101,20 +101,25 @@ def _proven(pid: int, mark: str, log: str) -> bool:
 
 
 def _carries(pid: int, mark: str) -> bool:
+    return mark_on(pid).endswith(mark)
+
+
+def mark_on(pid: int) -> str:
+    """The mark in a process's environment, which ends as runstate.mark_of does; empty without one, and where we may not look."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as environ:
             variables = environ.read(1 << 20).split(b"\0")
     except OSError:
         if os.path.isdir("/proc/self"):
-            return False
+            return ""
         import psutil  # no /proc: macOS
 
         try:
-            return psutil.Process(pid).environ().get(identity.RUN_MARK, "").endswith(mark)
+            return psutil.Process(pid).environ().get(identity.RUN_MARK, "")
         except (psutil.Error, OSError):
-            return False
+            return ""
     start = identity.RUN_MARK.encode() + b"="
-    return any(each.startswith(start) and each.endswith(os.fsencode(mark)) for each in variables)
+    return os.fsdecode(next((each[len(start) :] for each in variables if each.startswith(start)), b""))
 
 
 def _appends_to(pid: int, log: str) -> bool:

@@ -116,12 +116,12 @@ def diagnose(service: str, text: str, *, engine: str = "NAME") -> Cause | None:
     service = ServiceKind(service)
     text = last_run(service, clean(text))
     told = _first(service, table().stop, text)
-    ready = _ready(service, text)
+    begun = ready(service, text)
     best: tuple[tuple[int, int, int], Failure, re.Match[str]] | None = None
     for index, (row, pattern) in enumerate(_failures(service)):
         end = told if told is not None and not row.after_stop else len(text)
         found = None
-        for found in () if ready and row.starting else pattern.finditer(text, ready, end):  # noqa: B007 - the last one counts
+        for found in () if begun and row.starting else pattern.finditer(text, begun, end):  # noqa: B007 - the last one counts
             pass
         if found is None:
             continue
@@ -234,8 +234,8 @@ def last_run(service: str, text: str) -> str:
     return text[begin:]
 
 
-def _ready(service: str, text: str) -> int:
-    """Where a run says that it is ready: what it said before that did not stop it. 0 where it does not."""
+def ready(service: str, text: str) -> int:
+    """Where the text of a run says that it is ready: what it said before that did not stop it. 0 where it does not."""
     end = 0
     for row, pattern in _phases(service):
         if row.id == "ready":

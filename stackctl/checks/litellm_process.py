@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _CONFIG = frozenset({"--config", "-c"})
-_HERE = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ def _listening(url: str) -> Running | None:
     import psutil
 
     at = addresses.parts(url)
-    if at.hostname not in _HERE or at.port is None:
+    if at.hostname not in addresses.LOOPBACK or at.port is None:
         return None
     holder = sockets.holder(at.hostname.replace("localhost", "127.0.0.1"), at.port)
     if holder is None or holder.pid is None:

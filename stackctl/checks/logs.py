@@ -139,7 +139,7 @@ def _ended_early(kind: ServiceKind, text: str, record: ServiceRecord | None, fac
     if not by_hand and (facts.running or not _failed(record, facts)):
         return False
     run = symptoms.last_run(kind, symptoms.clean(text))
-    if any(found.id == "ready" for line in run.splitlines() if (found := symptoms.phase(kind, line))):
+    if symptoms.ready(kind, run):
         return False
     if by_hand:
         return len(text) < symptoms.TAIL and symptoms.ends_in_error(run)
@@ -158,8 +158,7 @@ def _ended_later(name: str, text: str, facts: Facts) -> bool:
     if not is_service(name) or facts.running or _recorded(facts) or facts.paths is None:
         return False
     run = symptoms.last_run(ServiceKind.ENGINE, symptoms.clean(text))
-    ready = any(found.id == "ready" for line in run.splitlines() if (found := symptoms.phase(ServiceKind.ENGINE, line)))
-    if not ready or symptoms.stopped(ServiceKind.ENGINE, run):
+    if not symptoms.ready(ServiceKind.ENGINE, run) or symptoms.stopped(ServiceKind.ENGINE, run):
         return False
     import psutil
 

@@ -6,9 +6,9 @@ import os
 import shlex
 from dataclasses import dataclass
 
-from stackctl import files, identity, paths, sockets
+from stackctl import files, paths, sockets, survivors
 
-_LARGEST, _KEY = 1 << 20, 4096  # bytes
+_KEY = 4096  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +45,5 @@ def at(port: int, host: str = "127.0.0.1") -> Neighbour | None:
     holder = sockets.holder(host, port)
     if holder is None or holder.pid is None:
         return None
-    try:
-        with open(f"/proc/{holder.pid}/environ", "rb") as stream:
-            raw = stream.read(_LARGEST)
-    except OSError:
-        return None
-    mark = f"{identity.RUN_MARK}=".encode()
-    value = next((each[len(mark) :] for each in raw.split(b"\0") if each.startswith(mark)), b"").decode(
-        errors="replace"
-    )
-    _, _, root = value.partition("@")
+    _, _, root = survivors.mark_on(holder.pid).partition("@")
     return Neighbour(root) if os.path.isabs(root) else None

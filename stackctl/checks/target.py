@@ -26,11 +26,10 @@ class Seen:
 
 def look(url: str, key: str | None) -> Seen:
     """Ask the server at `url` what it is; nothing is known of one that does not answer."""
-    headers = {"Authorization": f"Bearer {key}", "x-api-key": key} if key else {}
-    models = probe.request(Probe(f"{url}/v1/models", headers=headers, timeout=_SECONDS))
-    if not models.status:
+    listed = _list(url, key)
+    if not listed.status:
         return Seen()
-    row = _first(models.json())
+    row = _first(_rows(listed))
     window = row.get("max_model_len")
     name = str(row.get("id", ""))
     if isinstance(window, int) or row.get("owned_by") == "vllm":
@@ -46,22 +45,29 @@ def look(url: str, key: str | None) -> Seen:
 
 def models(url: str, key: str | None) -> list[str]:
     """The names that the server at `url` lists; empty when it does not tell."""
-    headers = {"Authorization": f"Bearer {key}", "x-api-key": key} if key else {}
-    found = probe.request(Probe(f"{url}/v1/models", headers=headers, timeout=_SECONDS)).json()
-    rows = found.get("data") if isinstance(found, dict) else None
-    return [str(each.get("id")) for each in rows if isinstance(each, dict)] if isinstance(rows, list) else []
+    return [str(each.get("id")) for each in _rows(_list(url, key))]
 
 
 def wants_key(url: str) -> bool:
     """Whether the server at `url` answers, and nothing without a key."""
-    return probe.request(Probe(f"{url}/v1/models", timeout=_SECONDS)).status in {401, 403}
+    return _list(url, None).status in {401, 403}
 
 
-def _first(answer: Any) -> dict[str, Any]:
+def _list(url: str, key: str | None) -> probe.Result:
+    headers = {"Authorization": f"Bearer {key}", "x-api-key": key} if key else {}
+    return probe.request(Probe(f"{url}/v1/models", headers=headers, timeout=_SECONDS))
+
+
+def _rows(listed: probe.Result) -> list[dict[str, Any]]:
+    """The models of an answer; none where it is another answer."""
+    found = listed.json()
+    rows = found.get("data") if isinstance(found, dict) else None
+    return [each for each in rows if isinstance(each, dict)] if isinstance(rows, list) else []
+
+
+def _first(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """The first model that may write text, else the first of all."""
-    rows = answer.get("data") if isinstance(answer, dict) else None
-    found = [each for each in rows if isinstance(each, dict)] if isinstance(rows, list) else []
-    return next((each for each in found if writes(str(each.get("id")))), found[0] if found else {})
+    return next((each for each in rows if writes(str(each.get("id")))), rows[0] if rows else {})
 
 
 def writes(name: str) -> bool:

@@ -21,20 +21,6 @@ _RC = (
 _EDITORS = ("Code", "Code - Insiders", "VSCodium", "Cursor", "Windsurf")
 
 
-settings_files = claude_settings.paths
-
-
-def settings_names(environ: Mapping[str, str], cwd: str) -> set[str]:
-    """The variables that any settings file sets."""
-    return {name for path, _ in settings_files(environ, cwd) for name in claude_settings.variables(path)}
-
-
-def settings_values(environ: Mapping[str, str], cwd: str, names: tuple[str, ...]) -> list[str]:
-    """What the settings files set these variables to."""
-    found = [claude_settings.variables(path) for path, _ in settings_files(environ, cwd)]
-    return [each[name] for each in found for name in names if name in each]
-
-
 def found(variables: Mapping[str, str], environ: Mapping[str, str], cwd: str) -> list[Conflict]:
     """All of it, in the order in which it is said."""
     return [
@@ -47,15 +33,15 @@ def found(variables: Mapping[str, str], environ: Mapping[str, str], cwd: str) ->
 def in_settings(variables: Mapping[str, str], environ: Mapping[str, str], cwd: str) -> list[Conflict]:
     """Settings files whose `env` says something else than `variables`: it beats the shell."""
     found = []
-    strongest = claude_settings.sources(environ, cwd)
-    for path, managed in settings_files(environ, cwd):
-        content = claude_settings.read(path)
-        for name, value in claude_settings.variables(path).items():
+    contents = claude_settings.contents(environ, cwd)
+    strongest = {name: path for path, _, content in contents for name in claude_settings.variables(content)}
+    for path, managed, content in contents:
+        for name, value in claude_settings.variables(content).items():
             wanted = variables.get(name, "" if name in claude_names.REMOVED else None)
             if (
                 wanted is not None
                 and value != wanted
-                and strongest[name][0] == path
+                and strongest[name] == path
                 and not _harmless(name, value, wanted)
             ):
                 what = f"sets {name}{shown(name, value) if value else ' to nothing'}"

@@ -12,7 +12,7 @@ from stackctl.clients.conflicts import home_of, text_of
 
 TYPE_CHECKING = False  # without the cost of importing typing
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
 _MANAGED = ("/etc/claude-code", "/Library/Application Support/ClaudeCode")
@@ -88,9 +88,14 @@ def refused(content: Any) -> str:
     return f"`permissions.{wrong}` must be a list" if wrong else ""
 
 
-def variables(path: str) -> dict[str, str]:
-    """The variables that a file sets, as Claude Code gets them."""
-    found = read(path).get("env") or {}
+def contents(environ: Mapping[str, str], cwd: str) -> list[tuple[str, bool, dict[str, Any]]]:
+    """`paths`, each with what Claude Code takes from it."""
+    return [(path, managed, read(path)) for path, managed in paths(environ, cwd)]
+
+
+def variables(content: Mapping[str, Any]) -> dict[str, str]:
+    """The variables that a file of this content sets, as Claude Code gets them."""
+    found = content.get("env") or {}
     return {
         name: str(value).lower() if isinstance(value, bool) else str(value)
         for name, value in found.items()
@@ -101,16 +106,22 @@ def variables(path: str) -> dict[str, str]:
 def sources(environ: Mapping[str, str], cwd: str) -> dict[str, tuple[str, str]]:
     """(file, value) of each variable that the settings files set; the strongest file's."""
     found: dict[str, tuple[str, str]] = {}
-    for path, _ in paths(environ, cwd):
-        found |= {name: (path, value) for name, value in variables(path).items()}
+    for path, _, content in contents(environ, cwd):
+        found |= {name: (path, value) for name, value in variables(content).items()}
     return found
+
+
+def values(names: Sequence[str], environ: Mapping[str, str], cwd: str) -> list[str]:
+    """What each settings file sets one of these variables to, weakest first."""
+    found = [variables(content) for _, _, content in contents(environ, cwd)]
+    return [each[name] for each in found for name in names if name in each]
 
 
 def value(name: str, environ: Mapping[str, str], cwd: str) -> tuple[str, str]:
     """(file, value) of a setting that is text, from the strongest file that has it; empty ones where none has."""
     found = ("", "")
-    for path, _ in paths(environ, cwd):
-        given = read(path).get(name)
+    for path, _, content in contents(environ, cwd):
+        given = content.get(name)
         if isinstance(given, str) and given:
             found = (path, given)
     return found

@@ -7,7 +7,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from stackctl.clients import claude_conflicts, claude_names, proxy
+from stackctl.clients import claude_names, claude_settings, proxy
 from stackctl.clients.types import Start
 from stackctl.errors import ConfigError
 
@@ -20,9 +20,7 @@ FILE = "claude-settings.json"
 def start(facts: Mapping[str, object], variables: Mapping[str, str], arguments: Sequence[str], private: str) -> Start:
     """Raises ConfigError when the user's `--settings` cannot be read."""
     own, rest = _settings_of(arguments)
-    emptied = [
-        name for name in claude_conflicts.settings_names(os.environ, os.getcwd()) if name in claude_names.REMOVED
-    ]
+    emptied = [name for name in claude_settings.sources(os.environ, os.getcwd()) if name in claude_names.REMOVED]
     content = claude_names.settings(variables, emptied)
     content["env"] |= _no_proxy(variables)
     notes = []
@@ -44,7 +42,7 @@ def start(facts: Mapping[str, object], variables: Mapping[str, str], arguments: 
 
 def _no_proxy(variables: Mapping[str, str]) -> dict[str, str]:
     """NO_PROXY with what settings files say: ours would else take their exceptions away."""
-    theirs = ",".join(claude_conflicts.settings_values(os.environ, os.getcwd(), proxy.NAMES))
+    theirs = ",".join(claude_settings.values(proxy.NAMES, os.environ, os.getcwd()))
     return dict.fromkeys(proxy.NAMES, proxy.merged({"NO_PROXY": variables["NO_PROXY"], "no_proxy": theirs}))
 
 

@@ -30,8 +30,7 @@ def example(struct: type[msgspec.Struct], key: str, full: str, said: object) -> 
     """How a key is written, by the kind of its default."""
     usual = {each.name: each.default for each in msgspec.structs.fields(struct)}.get(key)
     if key == "args" or isinstance(usual, bool):
-        example = "{max-num-seqs: 4}" if key == "args" else str(usual).lower()
-        return f"write it like  {key}: {example}"
+        return f"write it like  {key}: {'{max-num-seqs: 4}' if key == 'args' else str(usual).lower()}"
     if isinstance(usual, int):
         unit = {"request_timeout": " (seconds, without a unit)"}.get(key, "")
         return f"write a whole number like  {key}: {usual}{unit}"
@@ -52,15 +51,15 @@ def choices(known: Iterable[Any]) -> list[str]:
 def plain(reason: str) -> str:
     """What msgspec says against a value, for people."""
     names = {
-        "`int`": "a whole number",
+        "`int`": _WHOLE,
         "`str`": "text",
         "`bool`": "true or false",
         "`array`": "a list",
         "`object`": "a mapping",
         "`null`": "nothing",
     }
-    for word, plain in names.items():
-        reason = reason.replace(word, plain)
+    for word, said in names.items():
+        reason = reason.replace(word, said)
     return reason[:1].lower() + reason[1:]
 
 

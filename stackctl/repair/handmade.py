@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from stackctl.repair.context import Here, Verb
 
 _LONG = 600
-_HERE = ("127.0.0.1", "localhost", "::1")
 _REFERENCE, _MASTER = "os.environ/", "LITELLM_MASTER_KEY"
 _GUESSABLE = 16  # characters of a master key that is none
 _INDEX = re.compile(r"\[(\d+)\]")
@@ -164,7 +163,7 @@ def address(here: Here, name: str) -> Change | None:
     bases, dead = _bases(here, name)
     others = {each for each in bases if each and each != dead}
     new = others.pop() if len(others) == 1 else ""
-    if addresses.parts(new).hostname not in {*_HERE, addresses.parts(dead).hostname or ""}:
+    if addresses.parts(new).hostname not in {*addresses.LOOPBACK, addresses.parts(dead).hostname or ""}:
         return None  # no prompt goes to another machine for a repair
     return moved(here, name, new)
 

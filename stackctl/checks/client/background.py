@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from stackctl.checks import answers
 from stackctl.checks.check import Check, Hop
 from stackctl.checks.client import told
-from stackctl.checks.client.told import uses
 from stackctl.clients import claude
 from stackctl.model import Status
 
@@ -31,7 +30,7 @@ _SPOILERS = {"CLAUDE_CODE_ATTRIBUTION_HEADER": "0"}  # what keeps the prompt's b
 def tiers(facts: Facts) -> Iterator[Finding]:
     """Each name that Claude Code asks for in the background is one that the stack serves."""
     client = facts.state.client if facts.state is not None and facts.running else None
-    if client is None or not uses(facts):
+    if client is None or not told.uses(facts):
         return
     served = {client.model, client.served, *(facts.loaded.config.aliases if facts.loaded is not None else ())}
     if facts.loaded is not None:
@@ -55,7 +54,7 @@ def tiers(facts: Facts) -> Iterator[Finding]:
 
 def cache(facts: Facts) -> Iterator[Finding]:
     """Nothing that Claude Code puts before each prompt makes the engine read all of it again."""
-    if facts.own and not uses(facts):
+    if facts.own and not told.uses(facts):
         return
     for name, good in _SPOILERS.items():
         if told.url(facts) and facts.environ.get(name, good) != good:

@@ -10,7 +10,7 @@ from stackctl.clients import claude_settings
 if TYPE_CHECKING:
     from stackctl.checks.facts import Facts
 
-_LOOPBACK = {"127.0.0.1", "localhost", "::1", "0.0.0.0"}
+_HERE = addresses.LOOPBACK | {"0.0.0.0"}
 URL, MODEL = "ANTHROPIC_BASE_URL", "ANTHROPIC_MODEL"
 
 
@@ -40,11 +40,10 @@ def gateway(facts: Facts) -> str:
 
 def place(address: str) -> tuple[str, int]:
     """Host and port of an address, with one name for loopback."""
-    parts = addresses.parts(address)
-    if not parts.hostname:
+    host, port = addresses.place(address)
+    if not host:
         return address, 0
-    host, port = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
-    return ("127.0.0.1" if host in _LOOPBACK else host), port
+    return ("127.0.0.1" if host in _HERE else host), port
 
 
 def _same(address: str, facts: Facts) -> bool:

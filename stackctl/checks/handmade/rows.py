@@ -25,7 +25,7 @@ _TAKEN = {
     "hosted_vllm": "/chat/completions",
     "anthropic": "/v1/messages",
 }  # whole ones that LiteLLM 1.106.2 leaves as they are
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "0.0.0.0"})
+_HERE = addresses.LOOPBACK | {"0.0.0.0"}
 _PARAMS = ("model", "api_base", "api_key")
 _LARGEST = 1 << 20
 _CONNECT = 2.0  # seconds
@@ -64,7 +64,7 @@ def loops(facts: Facts) -> Iterator[Finding]:
     for _, name, params in file.named(facts.hand_config):
         base = params.get("api_base")
         at = addresses.parts(base if isinstance(base, str) else "")
-        near = at.hostname == own.hostname or {at.hostname, own.hostname} <= _LOOPBACK
+        near = at.hostname == own.hostname or {at.hostname, own.hostname} <= _HERE
         if at.hostname and near and at.port == own.port:
             status = Status.FAIL if facts.url_target else Status.WARN  # else --port may have given it another
             yield answers.finding(
@@ -153,11 +153,11 @@ def once(facts: Facts) -> Iterator[Finding]:
 
 def others(facts: Facts) -> Iterator[Finding]:
     """LiteLLM shares the requests for a name out among all its deployments: the others than the first are there too."""
-    asked = {(*_place(lane.engine.url), lane.engine.model) for lane in facts.lanes if lane.engine}
+    asked = {(*addresses.place(lane.engine.url), lane.engine.model) for lane in facts.lanes if lane.engine}
     first = {lane.route: lane.engine for lane in facts.lanes}
     for _, name, params in file.named(facts.hand_config):
         base, served = params.get("api_base"), str(params.get("model", "")).strip().partition("/")[2]
-        place = (*_place(base if isinstance(base, str) else ""), served)
+        place = (*addresses.place(base.strip() if isinstance(base, str) else ""), served)
         if not place[0] or place in asked:
             continue
         asked.add(place)
@@ -174,11 +174,6 @@ def others(facts: Facts) -> Iterator[Finding]:
                 "engine.deployment-model", Status.FAIL, (f"GET {base}: {', '.join(listed[:8])}",),
                 name=name, base=base, model=served, names=", ".join(f"`{each}`" for each in listed[:8]),
             )  # fmt: skip
-
-
-def _place(url: str) -> tuple[str, int]:
-    at = addresses.parts(url.strip())
-    return at.hostname or "", at.port or (443 if at.scheme == "https" else 80)
 
 
 CHECKS = (

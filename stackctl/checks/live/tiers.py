@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from stackctl.checks.answers import finding
 from stackctl.checks.live import answering
-from stackctl.clients import claude, claude_conflicts
+from stackctl.clients import claude, claude_settings
 from stackctl.model import Status
 
 if TYPE_CHECKING:
@@ -59,9 +59,7 @@ def _exported(facts: Facts, client: ClientFacts) -> tuple[Asked, ...]:
 
 def _settings(facts: Facts) -> Mapping[str, str]:
     """What the settings files of Claude Code set; they beat the shell."""
-    names = (*VARIABLES, "ANTHROPIC_BASE_URL")
-    found = {name: claude_conflicts.settings_values(facts.environ, facts.cwd, (name,)) for name in names}
-    return {name: values[-1] for name, values in found.items() if values}
+    return {name: value for name, (_, value) in claude_settings.sources(facts.environ, facts.cwd).items()}
 
 
 def answered(peer: Peer, names: Sequence[Asked]) -> Iterator[Finding]:
