@@ -47,7 +47,7 @@ def test_a_proxy_that_answers_some_questions_itself_is_named_in_place_of_what_ea
     with server(in_turn(answer(), LIMITED)) as peer:
         assert list(answering.token(peer, None)) == []
         refused = peer.ask("hi")
-        found = answers.finding("engine.count-fails", Status.WARN, (refused.shown(),), **answering.words(peer))
+        found = answers.finding("engine.count-fails", Status.WARN, (refused.shown(),), **peer.words())
         told = between.retold(peer, found)
     assert (told.id, told.status) == ("engine.proxy-some", Status.FAIL)
     assert "nginx" in told.cause
@@ -58,7 +58,7 @@ def test_what_the_server_itself_says_stays_as_it_is() -> None:
     with server(in_turn(answer(), (503, {}, b'{"error": {"message": "overloaded"}}'))) as peer:
         peer.ask("hi")
         refused = peer.ask("hi")
-        found = answers.finding("engine.count-fails", Status.WARN, (refused.shown(),), **answering.words(peer))
+        found = answers.finding("engine.count-fails", Status.WARN, (refused.shown(),), **peer.words())
         assert between.retold(peer, found) is found
 
 
@@ -197,9 +197,9 @@ def test_a_model_that_is_known_in_one_answer_and_not_in_the_next_is_no_fault_of_
     with server(in_turn(answer(), UNKNOWN)) as peer:
         peer.ask("hi")
         refused = peer.ask("hi")
-        found = answers.finding("engine.count-fails", Status.WARN, (refused.shown(),), **answering.words(peer))
+        found = answers.finding("engine.count-fails", Status.WARN, (refused.shown(),), **peer.words())
         assert between.retold(peer, found).id == "engine.servers-differ"
-        other = answers.finding("engine.count-fails", Status.WARN, ("status 500",), **answering.words(peer))
+        other = answers.finding("engine.count-fails", Status.WARN, ("status 500",), **peer.words())
         assert between.retold(peer, other) is other
 
 
@@ -211,7 +211,7 @@ def test_a_server_that_fails_now_and_then_is_told_from_one_that_does_not_take_a_
         assert peer.ask("hi").whole
         assert peer.ask("hi").whole
         (found,) = between.unsteady(peer)
-        same = answers.finding("engine.count-fails", Status.WARN, ("status 500: overloaded",), **answering.words(peer))
+        same = answers.finding("engine.count-fails", Status.WARN, ("status 500: overloaded",), **peer.words())
         assert (found.id, found.status) == ("engine.unsteady", Status.WARN)
         assert between.retold(peer, same).id == "engine.unsteady"
     with server(in_turn(answer(), *[OVERLOADED] * 9)) as peer:
@@ -228,7 +228,7 @@ def test_of_a_gateway_alone_nothing_is_said_of_an_engine_that_nobody_asked() -> 
         assert (found.id, found.cause) == (
             "gateway.engine-away", "the gateway cannot reach the engine behind it at 127.0.0.1:8123",
         )  # fmt: skip
-    error = answers.finding("gateway.error", Status.FAIL, said="no", **answering.words(front))
+    error = answers.finding("gateway.error", Status.FAIL, said="no", **front.words())
     assert between.retold(front, error).cause == "the gateway makes an error of it: no"
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stackctl.checks.answers import finding
-from stackctl.checks.live import between, metrics, nearby, pages
+from stackctl.checks.live import between, metrics, nearby, pages, refusals
 from stackctl.checks.live.reply import End, Reply
 from stackctl.model import Status
 
@@ -16,29 +16,13 @@ if TYPE_CHECKING:
     from stackctl.checks.live.peer import Peer
     from stackctl.model import Finding
 
-_NO_PATH = 404
 PATIENCE = 10.0  # seconds for one token; a CPU engine that others use takes some
-_COOLDOWN = re.compile(r"No deployments available|cooldown_list", re.IGNORECASE)
-_UNREACHABLE = re.compile(
-    r"Cannot connect to host|Connect(?:ion)? (?:call failed|refused|error)|All connection attempts failed"
-    r"|Name or service not known|getaddrinfo failed",
-    re.IGNORECASE,
-)
-_TIMEOUT = re.compile(r"time(?:d )?out", re.IGNORECASE)
-_HUNG_UP = re.compile("closed without an answer|reset by peer")
 _CLOSED = re.compile("closed without an answer|reset by peer|closed the connection")
-_KEYLESS = re.compile(r"No api key passed in", re.IGNORECASE)  # LiteLLM, of a request that came without one
-_GUARDRAIL = re.compile(r"guardrail", re.IGNORECASE)
-_HOST = re.compile(r"Cannot connect to host (?P<at>[\w.:\[\]-]{1,200})")
 _EOF = re.compile(r"unexpected.eof|eof occurred|reset by peer|closed without an answer", re.IGNORECASE)
-_RENAMED = re.compile(r"Invalid model name passed in model=(?P<name>[^\s`'\"]{1,200})")
 _UNTRUSTED = re.compile(r"certificate.verify.failed: (?P<why>[^(]{1,200})", re.IGNORECASE)
 _PLAIN = re.compile(
     r"wrong.version.number|record.layer.failure|packet.length.too.long", re.IGNORECASE
 )  # OpenSSL's words
-_NO_TEMPLATE = re.compile(
-    r"default chat template is no longer allowed|chat template .{0,40}not (?:found|set)", re.IGNORECASE
-)
 
 
 def health(peer: Peer) -> Iterator[Finding]:
@@ -56,13 +40,13 @@ def health(peer: Peer) -> Iterator[Finding]:
         if between.now_and_then(peer, path):
             yield between.some(peer, page, said, (f"GET {path}: status {answer.status}: {said}",))
             return
-        yield proxied(peer, page, answer.status, (f"GET {path}: status {answer.status}: {said}",), said)
+        yield refusals.proxied(peer, page, answer.status, (f"GET {path}: status {answer.status}: {said}",), said)
     elif answer.timed_out:
-        yield finding(f"{peer.where}.hangs", Status.FAIL, (f"GET {path}: {answer.error}",), **words(peer))
+        yield finding(f"{peer.where}.hangs", Status.FAIL, (f"GET {path}: {answer.error}",), **peer.words())
     elif not answer.status:
         if untrusted(answer.error):
             said = f"GET {path}: {answer.error}"
-            yield finding(f"{peer.where}.untrusted", Status.FAIL, (said,), why=untrusted(answer.error), **words(peer))
+            yield finding(f"{peer.where}.untrusted", Status.FAIL, (said,), why=untrusted(answer.error), **peer.words())
             return
         name = "not-http" if "not an HTTP" in answer.error else "refused"
         name = (
@@ -75,17 +59,17 @@ def health(peer: Peer) -> Iterator[Finding]:
         at = nearby.instead(peer.endpoint.url) if name == "refused" and not peer.endpoint.managed else ""
         if at:
             shown = (f"GET {path}: {answer.error}", f"GET {at}/v1/models is answered")
-            yield finding(f"{peer.where}.listens-elsewhere", Status.FAIL, shown, other=at, **words(peer))
+            yield finding(f"{peer.where}.listens-elsewhere", Status.FAIL, shown, other=at, **peer.words())
             return
         yield finding(
-            f"{peer.where}.{name}", Status.FAIL, (f"GET {path}: {answer.error}",), why=answer.error, **words(peer)
+            f"{peer.where}.{name}", Status.FAIL, (f"GET {path}: {answer.error}",), why=answer.error, **peer.words()
         )
     elif peer.where == "engine" and answer.status == 503:
-        yield finding("engine.core-dead", Status.FAIL, ("GET /health: status 503",), **words(peer))
+        yield finding("engine.core-dead", Status.FAIL, ("GET /health: status 503",), **peer.words())
     elif peer.where == "engine" and answer.status >= 500:
         said = f"status {answer.status}"
         yield finding(
-            "engine.unhealthy", Status.WARN, (f"GET /health: {said}",), said=said, blocks=False, **words(peer)
+            "engine.unhealthy", Status.WARN, (f"GET /health: {said}",), said=said, blocks=False, **peer.words()
         )
 
 
@@ -107,32 +91,32 @@ def token(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
     before = metrics.read(counted)
     missing = None
     reply = peer.ask("Say hi.", most=PATIENCE, max_tokens=1)
-    if peer.where == "engine" and no_such_path(reply):
+    if peer.where == "engine" and refusals.no_such_path(reply):
         peer.chat_only = True
         missing = reply
         reply = peer.ask("Say hi.", most=PATIENCE, max_tokens=1)
     if reply.foreign:
         yield finding(
-            f"{peer.where}.other-language", Status.FAIL, (f"POST /v1/messages: {reply.shown()}",), **words(peer)
+            f"{peer.where}.other-language", Status.FAIL, (f"POST /v1/messages: {reply.shown()}",), **peer.words()
         )
     elif reply.end is End.TIMEOUT or (reply.end is End.CUT and not reply.blocks):
         yield from _silent(peer, reply, metrics.worked(before, metrics.read(counted)))
     elif not reply.whole:
-        yield from refusal(peer, engine, reply)
+        yield from refusals.refusal(peer, engine, reply)
     elif missing is not None and peer.front:
-        yield finding("engine.no-messages", Status.FAIL, (f"POST /v1/messages: {missing.shown()}",), **words(peer))
+        yield finding("engine.no-messages", Status.FAIL, (f"POST /v1/messages: {missing.shown()}",), **peer.words())
     elif reply.problems:
         yield spoilt(peer, engine, reply)
     elif not reply.blocks and not reply.usage.get("output_tokens"):
-        yield finding(f"{peer.where}.empty", Status.FAIL, (reply.shown(),), **words(peer))
+        yield finding(f"{peer.where}.empty", Status.FAIL, (reply.shown(),), **peer.words())
 
 
 def spoilt(peer: Peer, engine: Peer | None, reply: Reply) -> Finding:
     """The finding for a stream that breaks the protocol."""
     shown = (*reply.problems[:3], reply.shown())
     if peer.where == "gateway" and engine is not None:
-        return finding("gateway.turns", Status.FAIL, shown, said=reply.problems[0], **words(peer))
-    return finding("behaviour.blocks", Status.FAIL, shown, **words(peer))
+        return finding("gateway.turns", Status.FAIL, shown, said=reply.problems[0], **peer.words())
+    return finding("behaviour.blocks", Status.FAIL, shown, **peer.words())
 
 
 def _silent(peer: Peer, reply: Reply, worked: bool) -> Iterator[Finding]:
@@ -141,7 +125,7 @@ def _silent(peer: Peer, reply: Reply, worked: bool) -> Iterator[Finding]:
             f"{peer.where}.busy",
             Status.SKIPPED,
             (reply.shown(), "its counters of tokens moved meanwhile"),
-            **words(peer),
+            **peer.words(),
         )
     elif peer.where == "engine":
         evidence = (
@@ -149,163 +133,6 @@ def _silent(peer: Peer, reply: Reply, worked: bool) -> Iterator[Finding]:
             f"POST /v1/messages: {reply.shown()}",
             "its counters of tokens stood still",
         )
-        yield finding("engine.frozen", Status.FAIL, evidence, **words(peer))
+        yield finding("engine.frozen", Status.FAIL, evidence, **peer.words())
     else:
-        yield finding("gateway.silent", Status.FAIL, (f"POST /v1/messages: {reply.shown()}",), **words(peer))
-
-
-def refusal(peer: Peer, engine: Peer | None, reply: Reply) -> Iterator[Finding]:
-    """What a plain question's failure means."""
-    shown, gateway = (reply.shown(),), peer.where == "gateway"
-    said: dict[str, Any] = {"said": reply.said or f"status {reply.status}", **words(peer)}
-    from_engine = gateway and "Exception" in reply.raw
-    page = pages.proxy(reply.status, reply.raw, reply.headers)
-    if page:
-        yield proxied(peer, page, reply.status, shown, said["said"])
-    elif not reply.status or reply.end is End.CUT or _not_http(reply):
-        yield _no_answer(peer, reply)
-    elif cooling(reply):
-        yield cooldown(peer, reply)
-    elif gateway and engine is not None and gave_up(reply) and not _UNREACHABLE.search(reply.raw + reply.said):
-        yield finding("gateway.timeout", Status.FAIL, shown, gap=f"{reply.elapsed:.1f}", **said)
-    elif reply.status == 401 and peer.endpoint.key and _KEYLESS.search(reply.raw):
-        yield finding(f"{peer.where}.key-lost", Status.FAIL, shown, **said)
-    elif reply.status in {401, 403} and from_engine:
-        yield finding("gateway.engine-key", Status.FAIL, shown, **said)
-    elif reply.status in {401, 403} or "no_db_connection" in reply.raw or "No connected db" in reply.raw:
-        known = "key" if peer.endpoint.key else "no-key"
-        yield finding(f"{peer.where}.{known}", Status.FAIL, shown, **said)
-    elif gateway and engine is None and _UNREACHABLE.search(reply.raw + reply.said):
-        at = _HOST.search(reply.raw)
-        yield finding("gateway.engine-away", Status.FAIL, shown, at=f" at {at['at']}" if at else "", **words(peer))
-    elif gateway and _UNREACHABLE.search(reply.raw + reply.said):
-        yield finding("gateway.wrong-address", Status.FAIL, shown, **said)
-    elif between.NO_MODEL.search(reply.raw) and not peer.endpoint.model:
-        yield finding(f"{peer.where}.no-model", Status.FAIL, shown, **words(peer))
-    elif renamed(peer, reply):
-        yield finding(
-            "gateway.renames", Status.FAIL, shown, model=peer.endpoint.model, other=renamed(peer, reply), **said
-        )
-    elif between.NO_MODEL.search(reply.raw):
-        name = "gateway.wrong-model" if from_engine else f"{peer.where}.model-missing"
-        unlike = None if peer.endpoint.managed else between.unlike(peer, reply)
-        yield unlike or finding(name, Status.FAIL, shown, model=peer.endpoint.model, names=named(peer), **said)
-    elif reply.status in {404, 405}:
-        if gateway and engine is not None and engine.chat_only:
-            yield finding("engine.no-messages", Status.FAIL, shown, **words(engine))
-        elif peer.chat_only:  # it has neither
-            yield finding("engine.no-chat", Status.FAIL, shown, model=peer.endpoint.model, **words(peer))
-        else:
-            yield _no_path(peer, engine, shown)
-    elif reply.status == 429:
-        yield finding(f"{peer.where}.crowded", Status.FAIL, shown, **said)
-    elif _NO_TEMPLATE.search(reply.raw):
-        yield finding("engine.no-template", Status.FAIL, shown, **said)
-    elif gateway and 400 <= reply.status < 500 and _GUARDRAIL.search(reply.raw):
-        yield finding("gateway.guardrail", Status.FAIL, shown, **said)
-    else:
-        name = "error" if reply.status >= 500 or reply.status == 200 else "rejects"
-        yield finding(f"{peer.where}.{name}", Status.FAIL, shown, **said)
-
-
-def _no_path(peer: Peer, engine: Peer | None, shown: tuple[str, ...]) -> Finding:
-    """The finding for a server that has no /v1/messages at its address, or asks for one that its engine does not have."""
-    if peer.where == "engine":
-        return finding("engine.no-messages", Status.FAIL, shown, **words(peer))
-    if engine is not None:
-        return finding("gateway.wrong-path", Status.FAIL, shown, **words(peer))
-    above = nearby.above(peer.endpoint.url)
-    if above:
-        shown = (*shown, f"GET {above}/v1/models is answered")
-        return finding("gateway.address-too-long", Status.FAIL, shown, other=above, **words(peer))
-    return finding("gateway.no-messages", Status.FAIL, shown, **words(peer))
-
-
-def _not_http(reply: Reply) -> bool:
-    """A redirect, or a page where there should be an answer."""
-    return 300 <= reply.status < 400 or (reply.status == 200 and reply.body is None and not reply.streamed)
-
-
-def _no_answer(peer: Peer, reply: Reply) -> Finding:
-    """The finding for what is no answer of a model server's, not even a refusal."""
-    said: dict[str, Any] = {"why": reply.said, **words(peer)}
-    location = reply.headers.get("location", "") if 300 <= reply.status < 400 else ""
-    name = "not-http" if reply.status != 200 or reply.raw else "empty"
-    if not reply.status and _HUNG_UP.search(reply.said):
-        name = "cut"  # it had taken the question
-    elif not reply.status and reply.end is End.FAULT:
-        name = "refused"
-    elif reply.status and reply.end is End.CUT:
-        name = "cut"
-    elif location:
-        name = "redirect"
-        said |= _leads(location)
-    return finding(f"{peer.where}.{name}", Status.FAIL, (reply.shown(),), **said)
-
-
-def renamed(peer: Peer, reply: Reply) -> str:
-    """The name that LiteLLM looks for in place of the one that it was asked for; empty where it is the same."""
-    found = _RENAMED.search(reply.raw) if peer.where == "gateway" else None
-    other = found["name"].removesuffix(".") if found else ""
-    return "" if other == peer.endpoint.model else other
-
-
-def proxied(peer: Peer, page: str, status: int, shown: tuple[str, ...], said: str) -> Finding:
-    """The finding for a refusal by what stands in front of a server."""
-    if pages.leads_out(page):
-        return finding(f"{peer.where}.leads-out", Status.FAIL, shown, proxy=page, **words(peer))
-    if status == _NO_PATH:
-        return finding(f"{peer.where}.proxy-path", Status.FAIL, shown, proxy=page, **words(peer))
-    why = pages.MEANING[status]
-    return finding(
-        f"{peer.where}.proxy", Status.FAIL, shown, proxy=page, why=why, said=said or f"status {status}", **words(peer)
-    )
-
-
-def _leads(location: str) -> dict[str, str]:
-    """Where a redirect leads, without what may be a secret; and the address that a client needs to begin there."""
-    bare = location.partition("?")[0]
-    return {"location": bare, "base": bare.removesuffix("/").removesuffix("/messages").removesuffix("/v1") or "/"}
-
-
-def gave_up(reply: Reply) -> bool:
-    """Whether a gateway says that it waited in vain."""
-    return reply.status in {408, 504} or _TIMEOUT.search(reply.raw + reply.said) is not None
-
-
-def cooling(reply: Reply) -> bool:
-    """Whether LiteLLM keeps its deployment out of use, and so hides what was wrong."""
-    return reply.status in {429, 500, 503} and _COOLDOWN.search(reply.raw) is not None
-
-
-def cooldown(peer: Peer, reply: Reply) -> Finding:
-    """The finding for it."""
-    return finding("gateway.cooldown", Status.FAIL, (reply.shown(),), **words(peer))
-
-
-def no_such_path(reply: Reply) -> bool:
-    """A 404 (or 405) for the path and not for the model."""
-    return reply.status in {404, 405} and not between.NO_MODEL.search(reply.raw)
-
-
-def words(peer: Peer) -> dict[str, Any]:
-    """What every text may name."""
-    return {"url": peer.endpoint.url, "end": peer.name, "name": peer.endpoint.name}
-
-
-def named(peer: Peer) -> str:
-    """The models that it lists, for people."""
-    listed = names(peer)
-    return ", ".join(f"`{each}`" for each in listed[:8]) or "none"
-
-
-def names(peer: Peer) -> list[str]:
-    """The ids of its model list; empty when there is none."""
-    return [str(each.get("id")) for each in cards(peer)]
-
-
-def cards(peer: Peer) -> list[dict[str, Any]]:
-    """The rows of `/v1/models`."""
-    found = peer.get("/v1/models").json()
-    rows = found.get("data") if isinstance(found, dict) else None
-    return [each for each in rows if isinstance(each, dict)] if isinstance(rows, list) else []
+        yield finding("gateway.silent", Status.FAIL, (f"POST /v1/messages: {reply.shown()}",), **peer.words())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stackctl.checks.answers import finding
-from stackctl.checks.live import answering
+from stackctl.checks.live import listing
 from stackctl.checks.live.reply import End
 from stackctl.model import Status
 
@@ -30,7 +30,7 @@ def key(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
     if not given or (peer.where == "engine" and not peer.endpoint.managed and len(given) < _GUESSABLE):
         return
     reply = peer.ask("Say hi.", most=QUICK, max_tokens=1, key=WRONG_KEY)
-    words = answering.words(peer)
+    words = peer.words()
     if reply.status == 200:
         yield finding(f"{peer.where}.any-key", Status.WARN, (f"with a wrong key: {reply.shown()}",), **words)
     elif not 400 <= reply.status < 500 or not reply.said:  # LiteLLM without a database says 400, in words
@@ -46,12 +46,12 @@ def key(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
 def listed(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
     """The model list has the model, with the window that clients are told of."""
     del engine
-    cards = answering.cards(peer)
+    cards = listing.cards(peer)
     if not cards:
         return  # a server without a list can still work
     names = [str(each.get("id")) for each in cards]
     endpoint = peer.endpoint
-    words = answering.words(peer)
+    words = peer.words()
     pattern = "*" in endpoint.name  # LiteLLM lists none of a row that takes many names
     if endpoint.model not in names and not pattern and not any("*" in each for each in names):
         said = f"GET /v1/models: {', '.join(names[:8])}"
@@ -60,7 +60,7 @@ def listed(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
             Status.WARN,
             (said,),
             model=endpoint.model,
-            names=answering.named(peer),
+            names=listing.named(peer),
             **words,
         )
         return
@@ -78,6 +78,6 @@ def unknown_model(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
     reply = peer.ask("Say hi.", most=QUICK, max_tokens=1, model=WRONG_MODEL)
     shown = (f"for the model `{WRONG_MODEL}`: {reply.shown()}",)
     if reply.end is End.TIMEOUT:
-        yield finding(f"{peer.where}.unknown-model-hangs", Status.WARN, shown, **answering.words(peer))
+        yield finding(f"{peer.where}.unknown-model-hangs", Status.WARN, shown, **peer.words())
     elif reply.status >= 500 or (reply.refused and not reply.said):
-        yield finding(f"{peer.where}.unknown-model-unclear", Status.WARN, shown, **answering.words(peer))
+        yield finding(f"{peer.where}.unknown-model-unclear", Status.WARN, shown, **peer.words())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stackctl.checks.answers import finding
 from stackctl.checks.live import pages
@@ -71,31 +71,35 @@ def unsteady(peer: Peer) -> list[Finding]:
     if not said:
         return []
     shown = (str(peer.learnt[_SHOWN]), "the same question again was answered")
-    return [finding(f"{peer.where}.unsteady", Status.WARN, shown, said=said, blocks=False, **_words(peer))]
+    return [finding(f"{peer.where}.unsteady", Status.WARN, shown, said=said, blocks=False, **peer.words())]
 
 
 def retold(peer: Peer, found: Finding) -> Finding:
     """The finding, or in its place what stands in front of a server that answers other questions well."""
     if peer.alone:
         found = dataclasses.replace(found, cause=_OF_AN_ENGINE.sub("", found.cause))
-    hiccup = peer.learnt.get(_HICCUP)
-    if hiccup and found.status in {Status.FAIL, Status.WARN} and any(str(hiccup) in each for each in found.evidence):
+    if found.status not in {Status.FAIL, Status.WARN}:
+        return found
+
+    def seen(said: object) -> bool:
+        return bool(said) and any(str(said) in each for each in found.evidence)
+
+    if seen(peer.learnt.get(_HICCUP)):
         return unsteady(peer)[0]
-    page, unknown = peer.learnt.get(_PAGE), peer.learnt.get(_UNKNOWN)
-    bad = found.status in {Status.FAIL, Status.WARN}
-    if bad and unknown and peer.learnt.get(_ANSWERED) and any(unknown in each for each in found.evidence):
+    if not peer.learnt.get(_ANSWERED):
+        return found
+    if seen(peer.learnt.get(_UNKNOWN)):
         name = f"{peer.where}.servers-differ"
-        return finding(name, Status.FAIL, found.evidence, model=peer.endpoint.model, **_words(peer))
-    if found.status not in {Status.FAIL, Status.WARN} or not page or not peer.learnt.get(_ANSWERED):
+        return finding(name, Status.FAIL, found.evidence, model=peer.endpoint.model, **peer.words())
+    page, status, title = peer.learnt.get(_PAGE) or ("", 0, "")
+    if not page or ".proxy" in found.id or ".query-" in found.id or not seen(f"status {status}"):
         return found
-    if ".proxy" in found.id or ".query-" in found.id or not any(f"status {page[1]}" in each for each in found.evidence):
-        return found
-    return some(peer, page[0], f"status {page[1]}: {page[2]}", found.evidence)
+    return some(peer, page, f"status {status}: {title}", found.evidence)
 
 
 def some(peer: Peer, page: str, said: str, shown: tuple[str, ...]) -> Finding:
     """The finding for a proxy that answers some of the questions itself."""
-    return finding(f"{peer.where}.proxy-some", Status.FAIL, shown, proxy=page, said=said, **_words(peer))
+    return finding(f"{peer.where}.proxy-some", Status.FAIL, shown, proxy=page, said=said, **peer.words())
 
 
 def unlike(peer: Peer, refused: Reply) -> Finding | None:
@@ -105,7 +109,7 @@ def unlike(peer: Peer, refused: Reply) -> Finding | None:
         if reply.whole:
             shown = (refused.shown(), f"the same question again: {reply.shown()}")
             return finding(
-                f"{peer.where}.servers-differ", Status.FAIL, shown, model=peer.endpoint.model, **_words(peer)
+                f"{peer.where}.servers-differ", Status.FAIL, shown, model=peer.endpoint.model, **peer.words()
             )
     return None
 
@@ -113,7 +117,3 @@ def unlike(peer: Peer, refused: Reply) -> Finding | None:
 def now_and_then(peer: Peer, path: str) -> bool:
     """Whether a path that gave a proxy's page is answered well when it is asked again."""
     return any(peer.get(path).status == 200 for _ in range(_AGAIN))
-
-
-def _words(peer: Peer) -> dict[str, Any]:
-    return {"url": peer.endpoint.url, "end": peer.name, "name": peer.endpoint.name}

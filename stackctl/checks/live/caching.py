@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stackctl.checks.answers import finding
-from stackctl.checks.live import answering, metrics, rendering
+from stackctl.checks.live import metrics, rendering
 from stackctl.model import Status
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class _Missed:
     evidence: tuple[str, ...]
 
     def words(self, peer: Peer) -> dict[str, Any]:
-        return {**answering.words(peer), "hits": f"{self.hits:.0f}", "total": f"{self.total:.0f}"}
+        return {**peer.words(), "hits": f"{self.hits:.0f}", "total": f"{self.total:.0f}"}
 
 
 def _missed(peer: Peer, counted: Peer, *, billing: bool) -> _Missed | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from stackctl.checks.answers import finding
-from stackctl.checks.live import answering, tools
+from stackctl.checks.live import refusals, tools
 from stackctl.checks.live.reply import End
 from stackctl.model import Status
 
@@ -37,16 +37,16 @@ def request(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
     reply = _ask(peer, _FIELDS)
     if reply.whole or reply.end in {End.LEFT, End.TIMEOUT}:
         return
-    if answering.cooling(reply):
-        yield answering.cooldown(peer, reply)
+    if refusals.cooling(reply):
+        yield refusals.cooldown(peer, reply)
         return
     plain = _ask(peer, _FIELDS, query="") if reply.refused else reply
     if plain.whole or plain.end is End.LEFT:
         said = (f"POST /v1/messages?beta=true: {reply.shown()}", "POST /v1/messages: answered")
-        yield finding(f"{peer.where}.query-refused", Status.FAIL, said, **answering.words(peer))
+        yield finding(f"{peer.where}.query-refused", Status.FAIL, said, **peer.words())
         return
     shown = (f"POST /v1/messages?beta=true as Claude Code sends it: {reply.shown()}",)
-    words = {**answering.words(peer), "said": reply.said or f"status {reply.status}"}
+    words = {**peer.words(), "said": reply.said or f"status {reply.status}"}
     culprit = next((name for name, value in _FIELDS.items() if _ask(peer, {name: value}, betas=False).refused), None)
     if culprit is None and _ask(peer, {}).refused:
         culprit = "anthropic-beta"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from stackctl.checks.answers import finding
-from stackctl.checks.live import answering, tools
+from stackctl.checks.live import refusals, tools
 from stackctl.checks.live.reply import End
 from stackctl.model import Status
 
@@ -28,7 +28,7 @@ def count(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
     if peer.chat_only:
         return
     mine = _counted(peer)
-    words = answering.words(peer)
+    words = peer.words()
     if isinstance(mine, str):
         if mine.startswith(("status 404", "status 405")):
             yield finding(f"{peer.where}.no-count", Status.WARN, (f"POST /v1/messages/count_tokens: {mine}",), **words)
@@ -81,8 +81,8 @@ def limit(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
     if reply.whole or reply.end is End.LEFT:
         return
     shown = (f"with max_tokens {asked}: {reply.shown()}",)
-    words = {**answering.words(peer), "said": reply.said or f"status {reply.status}"}
-    if reply.end is End.TIMEOUT or answering.cooling(reply):
+    words = {**peer.words(), "said": reply.said or f"status {reply.status}"}
+    if reply.end is End.TIMEOUT or refusals.cooling(reply):
         return  # slow, or kept out of use: other checks' matter
     if reply.status >= 500 or not reply.said:
         yield finding(f"{peer.where}.length-error", Status.WARN, shown, blocks=False, **words)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from stackctl import addresses
 from stackctl.checks.answers import finding
-from stackctl.checks.live import answering
 from stackctl.model import Status
 from stackctl.plan.types import EnginePlan
 
@@ -108,6 +107,4 @@ def in_series(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
     theirs = sorted(name for name in reply.headers if name.startswith("x-litellm"))
     if theirs and engine.endpoint.url != peer.endpoint.url:
         said = f"the engine's address answers with {', '.join(theirs[:3])}"
-        yield finding(
-            "gateway.in-series", Status.WARN, (said,), **{**answering.words(peer), "behind": engine.endpoint.url}
-        )
+        yield finding("gateway.in-series", Status.WARN, (said,), **{**peer.words(), "behind": engine.endpoint.url})

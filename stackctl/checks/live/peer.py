@@ -31,9 +31,9 @@ class Peer:
     """An endpoint, and what was learnt of it meanwhile.
 
     `chat_only` is set where it has no `/v1/messages`: it is then asked by chat completions. `front` says that
-    clients talk to it, `alone` that it is a gateway and nothing is known of an engine behind it, `billing` that they put their billing header before the prompt, `longest` is
-    the most tokens that they ask for in one answer. `ends` is the moment
-    (monotonic) after which no question waits any longer.
+    clients talk to it, `alone` that it is a gateway and nothing is known of an engine behind it, `billing` that they put
+    their billing header before the prompt, `longest` is the most tokens that they ask for in one answer. `ends` is the
+    moment (monotonic) after which no question waits any longer.
     """
 
     endpoint: Endpoint
@@ -58,6 +58,10 @@ class Peer:
     def length(self, tokens: int) -> int:
         """How many tokens to ask for: few of the embedded model, which rambles to the limit on a CPU."""
         return min(tokens, 20) if self.endpoint.embedded else tokens
+
+    def words(self) -> dict[str, Any]:
+        """What every text about it may name."""
+        return {"url": self.endpoint.url, "end": self.name, "name": self.endpoint.name}
 
     @property
     def over(self) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stackctl.checks.answers import finding
-from stackctl.checks.live import answering
 from stackctl.model import Status
 
 if TYPE_CHECKING:
@@ -26,10 +25,10 @@ def stored(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
         return
     shown: tuple[str, ...] = (f"two answers with the id {first.id}", first.shown())
     if other.whole and other.id != first.id:
-        yield finding(f"{peer.where}.cached", Status.WARN, shown, **answering.words(peer))
+        yield finding(f"{peer.where}.cached", Status.WARN, shown, **peer.words())
     elif other.whole and (other.text, other.usage) == (first.text, first.usage):  # else its ids mean nothing
         shown = (*shown, f"another question: {other.shown()}")
-        yield finding(f"{peer.where}.cached-for-all", Status.FAIL, shown, **answering.words(peer))
+        yield finding(f"{peer.where}.cached-for-all", Status.FAIL, shown, **peer.words())
 
 
 def _ask(peer: Peer, said: str) -> Reply:

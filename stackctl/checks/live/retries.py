@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from stackctl.checks.answers import finding
-from stackctl.checks.live import answering, metrics
+from stackctl.checks.live import metrics
 from stackctl.checks.live.streams import ASKED
 from stackctl.model import Status
 
@@ -27,7 +27,7 @@ def one_call(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
         return
     said = _repeated(peer, engine) and _repeated(peer, engine)  # twice: others ask the engine as well
     if said:
-        yield finding("gateway.retries", Status.WARN, (said,), **answering.words(peer))
+        yield finding("gateway.retries", Status.WARN, (said,), **peer.words())
 
 
 def _repeated(peer: Peer, engine: Peer) -> str:

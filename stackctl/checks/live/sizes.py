@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from stackctl.checks.answers import finding
 from stackctl.checks.live import messages
-from stackctl.checks.live.answering import words
 from stackctl.checks.live.asking import WRONG_MODEL
 from stackctl.checks.live.peer import OURS
 from stackctl.model import Status
@@ -35,7 +34,7 @@ def large(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
         Status.FAIL if first else Status.WARN,
         (f"POST {messages.PATH} with {size:,} bytes: status {_TOO_LARGE}",),
         size=f"{size / 1e6:g}",
-        **words(peer),
+        **peer.words(),
     )
 
 

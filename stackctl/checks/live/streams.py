@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stackctl.checks.answers import finding
-from stackctl.checks.live import answering, metrics
+from stackctl.checks.live import answering, metrics, refusals
 from stackctl.checks.live.reply import End
 from stackctl.model import Status
 
@@ -31,15 +31,15 @@ def to_the_end(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
     """A stream reaches its end however long it is silent between two words, and is not held back on the way."""
     reply = peer.ask(ASKED, most=PATIENCE, max_tokens=peer.length(64))
     peer.learnt["stream"] = reply
-    words = {**answering.words(peer), "gap": f"{max(reply.gap, reply.elapsed - _last(reply)):.1f}", "said": reply.said}
+    words = {**peer.words(), "gap": f"{max(reply.gap, reply.elapsed - _last(reply)):.1f}", "said": reply.said}
     behind = engine.learnt.get("stream") if engine is not None else None
     shown = [reply.shown()] + ([f"from the engine itself: {behind.shown()}"] if behind is not None else [])
-    if answering.cooling(reply):
-        yield answering.cooldown(peer, reply)
+    if refusals.cooling(reply):
+        yield refusals.cooldown(peer, reply)
     elif reply.problems:
         yield answering.spoilt(peer, engine, reply)
     elif reply.end in {End.CUT, End.ERROR, End.FAULT}:
-        slow = answering.gave_up(reply)
+        slow = refusals.gave_up(reply)
         if peer.where == "gateway" and (slow or (behind is not None and behind.gap > 1.0)):
             yield finding("gateway.timeout", Status.FAIL, shown, **words)
         elif reply.end is End.ERROR:
@@ -68,13 +68,13 @@ def side_by_side(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
         if not _met(spans) and not peer.over:
             replies, spans = _burst(peer)
     bad = [each for each in replies if not each.whole and each.end is not End.TIMEOUT]
-    words = answering.words(peer)
+    words = peer.words()
     alone = peer.learnt.get("stream")
     if bad and alone is not None and alone.end is End.CUT and all(each.end is End.CUT for each in bad):
         return  # one alone breaks off as well
     if bad:
-        if answering.cooling(bad[0]):
-            yield answering.cooldown(peer, bad[0])
+        if refusals.cooling(bad[0]):
+            yield refusals.cooldown(peer, bad[0])
             return
         said = f"{len(bad)} of {AT_ONCE} at once failed: {bad[0].shown()}"
         yield finding(f"{peer.where}.parallel-fails", Status.FAIL, (said,), said=bad[0].said, **words)
@@ -151,7 +151,7 @@ def left_alone(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
         running = now[metrics.RUNNING]
         time.sleep(0.1)
     said = f"{_FREED:g} s after the reader had gone, {metrics.RUNNING} is {running:.0f} (before: {idle:.0f})"
-    yield finding(f"{peer.where}.not-freed", Status.WARN, (said,), **answering.words(peer))
+    yield finding(f"{peer.where}.not-freed", Status.WARN, (said,), **peer.words())
 
 
 def _idle(peer: Peer) -> float | None:

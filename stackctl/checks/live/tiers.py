@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from stackctl.checks.answers import finding
-from stackctl.checks.live import answering
+from stackctl.checks.live import listing
 from stackctl.clients import claude, claude_settings
 from stackctl.model import Status
 
@@ -78,6 +78,6 @@ def answered(peer: Peer, names: Sequence[Asked]) -> Iterator[Finding]:
             (f"for the model `{name}`: {reply.shown()}",),
             model=name,
             variables=", ".join(each.variable for each in those),
-            names=answering.named(peer),
-            **answering.words(peer),
+            names=listing.named(peer),
+            **peer.words(),
         )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from stackctl.catalog import families, markup, registries
 from stackctl.checks.answers import finding
-from stackctl.checks.live import answering
+from stackctl.checks.live import answering, refusals
 from stackctl.checks.live.reply import End, Reply
 from stackctl.model import Finding, Status
 
@@ -69,7 +69,7 @@ def calls(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
     behind = peer.where == "gateway" and engine is not None and "call" in engine.learnt
     for each in found:
         if behind and each.status is Status.FAIL:  # the engine did this well: what is wrong was made on the way
-            yield finding("gateway.tools", Status.FAIL, (each.cause, *each.evidence), **answering.words(peer))
+            yield finding("gateway.tools", Status.FAIL, (each.cause, *each.evidence), **peer.words())
         else:
             yield each
 
@@ -96,7 +96,7 @@ def _judge(peer: Peer, tool: dict[str, Any]) -> list[Finding]:
         replies.append(reply)
     evidence = tuple(f"asked to call `{tool['name']}`: {each.shown()}" for each in replies)
     if all(each.stop_reason == "max_tokens" for each in replies):
-        return [finding("behaviour.too-long", Status.SKIPPED, evidence, **answering.words(peer))]
+        return [finding("behaviour.too-long", Status.SKIPPED, evidence, **peer.words())]
     if (counted := _tools_ignored(peer)) is not None:
         return [finding("behaviour.template", Status.FAIL, (*evidence, counted), **parser_words(peer))]
     return [finding("behaviour.prose", Status.FAIL, evidence, **parser_words(peer))]
@@ -162,7 +162,7 @@ def parser_words(peer: Peer) -> dict[str, Any]:
     """What a text about tool calls may name."""
     parser = peer.endpoint.tool_parser
     configured = f"vLLM's parser `{parser}`" if parser else "the engine's parser"
-    return {**answering.words(peer), "configured": configured, "model": peer.endpoint.served or peer.endpoint.model}
+    return {**peer.words(), "configured": configured, "model": peer.endpoint.served or peer.endpoint.model}
 
 
 def _tools_ignored(peer: Peer) -> str | None:
@@ -190,8 +190,8 @@ def _failed(peer: Peer, text: str, reply: Reply) -> Finding:
         return finding("behaviour.no-call", Status.FAIL, shown, **words)
     if reply.end is End.CUT:
         return finding("behaviour.cut", Status.FAIL, shown, **words)
-    if answering.cooling(reply):
-        return answering.cooldown(peer, reply)
+    if refusals.cooling(reply):
+        return refusals.cooldown(peer, reply)
     without = ask(peer, text, inline=False)
     if without.whole:
         return finding("behaviour.inline-system", Status.FAIL, shown, **words)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from stackctl.catalog import families, markup
 from stackctl.checks.answers import finding
-from stackctl.checks.live import answering, tools
+from stackctl.checks.live import answering, refusals, tools
 from stackctl.checks.live.reply import End
 from stackctl.model import Status
 
@@ -99,12 +99,12 @@ def _settled(reply: Reply) -> bool:
 def _leak(peer: Peer, engine: Peer | None, row: markup.Markup, reply: Reply) -> Finding:
     shown = (f"in the text: {reply.text[:200]!r}",)
     if peer.where == "gateway" and engine is not None:
-        return finding("gateway.thinking", Status.FAIL, shown, **answering.words(peer))
+        return finding("gateway.thinking", Status.FAIL, shown, **peer.words())
     family = families.match(peer.endpoint.served or peer.endpoint.model)
     parser = family.reasoning if family is not None and family.reasoning else row.parsers[0]
     given = peer.endpoint.reasoning_parser
     words = {
-        **answering.words(peer),
+        **peer.words(),
         "markup": row.name,
         "parser": parser,
         "configured": f"`{given}`" if given else "none",
@@ -118,7 +118,7 @@ def image(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
     source = {"type": "base64", "media_type": "image/png", "data": PNG}
     content = [{"type": "image", "source": source}, {"type": "text", "text": "Which colour is this? One word."}]
     reply = peer.ask([{"role": "user", "content": content}], most=PATIENCE, max_tokens=16, enough=_any)
-    words = {**answering.words(peer), "said": reply.said or f"status {reply.status}"}
+    words = {**peer.words(), "said": reply.said or f"status {reply.status}"}
     shown = (f"with an image of one pixel: {reply.shown()}",)
     if reply.whole or reply.end is End.LEFT:
         return
@@ -136,9 +136,9 @@ def _any(reply: Reply) -> bool:
 
 def _named(peer: Peer, engine: Peer | None, name: str, reply: Reply) -> Finding:
     """The behaviour's own finding; of a gateway whose engine did well, the gateway's."""
-    if answering.cooling(reply):
-        return answering.cooldown(peer, reply)
-    words = {**answering.words(peer), "said": reply.said or f"status {reply.status}"}
+    if refusals.cooling(reply):
+        return refusals.cooldown(peer, reply)
+    words = {**peer.words(), "said": reply.said or f"status {reply.status}"}
     shown = (*reply.problems[:3], reply.shown())
     if peer.where == "gateway" and engine is not None and name == "behaviour.tool-result":
         return finding("gateway.turns", Status.FAIL, shown, **words)

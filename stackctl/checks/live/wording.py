@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from stackctl.catalog import markup
 from stackctl.checks.answers import finding
-from stackctl.checks.live import answering
 from stackctl.model import Status
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def plain(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
     reply = peer.ask("Write one short sentence about the sea.", max_tokens=peer.length(48))
     if not reply.whole:
         return  # the other checks say why
-    words, shown = answering.words(peer), (reply.shown(),)
+    words, shown = peer.words(), (reply.shown(),)
     token = markup.end_of_turn(reply.text)
     what = nonsense(reply.text.strip() or reply.thinking.strip(), small=peer.endpoint.embedded)
     if what:
