@@ -92,7 +92,8 @@ class _Quoted(dict[str, Any]):
 
 
 def restated(found: Finding, name: str, **words: Any) -> Finding:
-    """A finding of another step (the preflight's, a symptom's) as the doctor's `name`; its own texts stay."""
+    """A finding of another step (the preflight's, a symptom's) as the doctor's `name`; its own texts and repair stay."""
     hop, row = table()[name]
     fix = row.fix if words or "{" not in row.fix else ""
-    return dataclasses.replace(found, id=name, hop=hop, docs=anchor(name), fix=fix.format_map(words))
+    fix = found.fix or fix.format_map(words)
+    return dataclasses.replace(found, id=name, hop=hop, docs=anchor(name), fix=fix)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 import os
+import shlex
 import socket
 from typing import TYPE_CHECKING
 
@@ -186,6 +187,7 @@ def disk(prepared: Prepared) -> Iterator[Finding]:
             Status.FAIL,
             f"only {free / MIB:.0f} MiB are free on the disk of {prepared.paths.root}",
             remedy="free 1 GiB (stackctl gc  removes what nothing uses), or set STACKCTL_HOME to another disk",
+            fix=shlex.join(("space", prepared.paths.root, str(DISK_FLOOR))),
         )
     else:
         yield Finding("disk", Status.OK)

@@ -29,7 +29,7 @@ def look(url: str, key: str | None) -> Seen:
     listed = _list(url, key)
     if not listed.status:
         return Seen()
-    row = _first(_rows(listed))
+    row = _first(rows(listed))
     window = row.get("max_model_len")
     name = str(row.get("id", ""))
     if isinstance(window, int) or row.get("owned_by") == "vllm":
@@ -45,7 +45,7 @@ def look(url: str, key: str | None) -> Seen:
 
 def models(url: str, key: str | None) -> list[str]:
     """The names that the server at `url` lists; empty when it does not tell."""
-    return [str(each.get("id")) for each in _rows(_list(url, key))]
+    return [str(each.get("id")) for each in rows(_list(url, key))]
 
 
 def wants_key(url: str) -> bool:
@@ -58,16 +58,16 @@ def _list(url: str, key: str | None) -> probe.Result:
     return probe.request(Probe(f"{url}/v1/models", headers=headers, timeout=_SECONDS))
 
 
-def _rows(listed: probe.Result) -> list[dict[str, Any]]:
-    """The models of an answer; none where it is another answer."""
+def rows(listed: probe.Result) -> list[dict[str, Any]]:
+    """The models in an answer of /v1/models; none where it is another answer."""
     found = listed.json()
-    rows = found.get("data") if isinstance(found, dict) else None
-    return [each for each in rows if isinstance(each, dict)] if isinstance(rows, list) else []
+    data = found.get("data") if isinstance(found, dict) else None
+    return [each for each in data if isinstance(each, dict)] if isinstance(data, list) else []
 
 
-def _first(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _first(listed: list[dict[str, Any]]) -> dict[str, Any]:
     """The first model that may write text, else the first of all."""
-    return next((each for each in rows if writes(str(each.get("id")))), rows[0] if rows else {})
+    return next((each for each in listed if writes(str(each.get("id")))), listed[0] if listed else {})
 
 
 def writes(name: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING
 
 from stackctl import amounts, belongings, host, removal, runstate
@@ -16,21 +15,13 @@ if TYPE_CHECKING:
     from stackctl.belongings import Belonging
     from stackctl.repair.context import Here, Verb
 
-_PLACE = re.compile(r"on the disk of (?P<place>/.+)$")
-_NEED = re.compile(r" needs (?P<need>[\d.]+) GB ")
 
-
-def space(here: Here) -> Change | None:
-    """What nothing uses, then compilation caches (they are made again), on the disk that the finding names, as far as is
-    needed. Raises ImpossibleError where all of it would not be enough: then nothing is removed.
+def space(_here: Here, place: str, need: str) -> Change | None:
+    """`space PLACE BYTES`: what nothing uses, then compilation caches (they are made again), on the disk of a place, until so
+    much is free. Raises ImpossibleError where all of it would not be enough: then nothing is removed.
     """
-    said = _PLACE.search(here.finding.cause)
-    if said is None:
-        return None
-    need = _NEED.search(here.finding.cause)
-    wanted = float(need["need"]) * 1e9 if need is not None else float(host.DISK_FLOOR)
-    missing = wanted - host.free_on(said["place"])
-    device = _device(said["place"])
+    missing = int(need) - host.free_on(place)
+    device = _device(place)
     taken: list[Belonging] = []
     for each in _unused():
         gives = belongings.occupied(each.path) if os.lstat(each.path).st_dev == device else 0

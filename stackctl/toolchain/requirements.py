@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -104,6 +105,7 @@ def _disk(build: Build, host: Host) -> Iterator[Finding]:
             "disk",
             f"{build.package} needs {need / GB:.1f} GB and {free / GB:.1f} GB are free on the disk of {target}",
             "free some space, or set STACKCTL_ENVS to a directory on another disk",
+            shlex.join(("space", target, str(need))),
         )
         return
     cache = _uv_cache()
@@ -114,6 +116,7 @@ def _disk(build: Build, host: Host) -> Iterator[Finding]:
             f"the download of {build.package} needs {need / GB:.1f} GB and {free / GB:.1f} GB are free"
             f" on the disk of {cache}",
             "free some space (uv cache clean), or set UV_CACHE_DIR to a directory on another disk",
+            shlex.join(("space", cache, str(need))),
         )
 
 
@@ -164,5 +167,5 @@ def _uv_cache() -> str:
     return os.path.abspath(env.get("UV_CACHE_DIR") or default)
 
 
-def _fail(what: str, cause: str, remedy: str) -> Finding:
-    return Finding(f"requirements.{what}", Status.FAIL, cause, remedy=remedy)
+def _fail(what: str, cause: str, remedy: str, fix: str = "") -> Finding:
+    return Finding(f"requirements.{what}", Status.FAIL, cause, remedy=remedy, fix=fix)

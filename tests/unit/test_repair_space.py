@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,8 +39,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def look(home: Path, monkeypatch: pytest.MonkeyPatch, missing: int) -> tuple[Facts, Finding]:
     """The finding of a disk on which so many bytes are missing."""
     monkeypatch.setattr(host, "free_on", lambda _path: host.DISK_FLOOR - missing)
-    cause = f"only 511 MiB are free on the disk of {home}"
-    found = answers.restated(Finding("disk", Status.FAIL, cause), "machine.disk")
+    fix = shlex.join(("space", str(home), str(host.DISK_FLOOR)))
+    found = answers.restated(Finding("disk", Status.FAIL, fix=fix), "machine.disk")
     return Facts({}, str(home), str(home), Flags(), True), found
 
 

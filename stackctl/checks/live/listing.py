@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from stackctl.checks import target
+
 if TYPE_CHECKING:
     from stackctl.checks.live.peer import Peer
 
@@ -21,6 +23,4 @@ def names(peer: Peer) -> list[str]:
 
 def cards(peer: Peer) -> list[dict[str, Any]]:
     """The rows of `/v1/models`."""
-    found = peer.get("/v1/models").json()
-    rows = found.get("data") if isinstance(found, dict) else None
-    return [each for each in rows if isinstance(each, dict)] if isinstance(rows, list) else []
+    return target.rows(peer.get("/v1/models"))
