@@ -63,14 +63,19 @@ def by_hand(facts: Mapping[str, object]) -> list[str]:
     return ["Codex takes no provider from the environment; `stackctl launch codex` does it all, or: codex " + words]
 
 
+def config_files(environ: Mapping[str, str], cwd: str) -> list[str]:
+    """Its configuration: the user's own, then the project's."""
+    own = environ.get("CODEX_HOME") or os.path.join(home_of(environ), ".codex")
+    return list(dict.fromkeys((os.path.join(own, "config.toml"), os.path.join(cwd, ".codex", "config.toml"))))
+
+
 def conflicts(variables: Mapping[str, str], environ: Mapping[str, str], cwd: str) -> list[Conflict]:
     """What its configuration files say of the model: the command line wins, `env` alone changes nothing there."""
     import tomllib
 
     del variables
-    own = environ.get("CODEX_HOME") or os.path.join(home_of(environ), ".codex")
     found = [*proxied(environ), *of_openai(environ)]
-    for path in dict.fromkeys((os.path.join(own, "config.toml"), os.path.join(cwd, ".codex", "config.toml"))):
+    for path in config_files(environ, cwd):
         try:
             said = tomllib.loads(text_of(path))
         except (tomllib.TOMLDecodeError, RecursionError):

@@ -92,12 +92,16 @@ def _read(path: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def settings_files(environ: Mapping[str, str], cwd: str) -> list[str]:
+    """Its settings files: the user's own, then the project's."""
+    return list(dict.fromkeys(os.path.join(each, ".qwen", "settings.json") for each in (home_of(environ), cwd)))
+
+
 def conflicts(variables: Mapping[str, str], environ: Mapping[str, str], cwd: str) -> list[Conflict]:
     """What its other settings files say of the model: ours outranks them."""
     del variables
     found = [*proxied(environ), *of_openai(environ)]
-    own = os.path.join(home_of(environ), ".qwen", "settings.json")
-    for path in dict.fromkeys((own, os.path.join(cwd, ".qwen", "settings.json"))):
+    for path in settings_files(environ, cwd):
         said = jsonc(text_of(path))
         auth, model = (
             _section(_section(said, "security"), "auth").get("selectedType"),

@@ -15,7 +15,7 @@ from stackctl import addresses, sockets
 from stackctl.checks import answers
 from stackctl.checks.check import Check, Hop
 from stackctl.checks.client import told
-from stackctl.clients import opencode_files
+from stackctl.clients import codex, opencode_files, qwen
 from stackctl.clients.conflicts import home_of, jsonc, text_of
 from stackctl.keys import PREFIX
 from stackctl.model import Status
@@ -88,9 +88,7 @@ def _wrong(each: Pointer, facts: Facts) -> str:
 def _codex(facts: Facts) -> Iterator[Pointer]:
     import tomllib
 
-    path = os.path.join(
-        facts.environ.get("CODEX_HOME") or os.path.join(home_of(facts.environ), ".codex"), "config.toml"
-    )
+    path = codex.config_files(facts.environ, facts.cwd)[0]
     text = text_of(path)
     try:
         said: dict[str, Any] = tomllib.loads(text)
@@ -143,7 +141,7 @@ def _opencode(facts: Facts) -> Iterator[Pointer]:
 
 def _qwen(facts: Facts) -> Iterator[Pointer]:
     home, found = home_of(facts.environ), {}
-    for path in (os.path.join(home, ".qwen", "settings.json"), os.path.join(facts.cwd, ".qwen", "settings.json")):
+    for path in qwen.settings_files(facts.environ, facts.cwd):
         said = jsonc(text_of(path))
         if said:
             found[path] = said
