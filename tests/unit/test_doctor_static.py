@@ -367,6 +367,17 @@ def written(path: Path, content: Any) -> None:
 TOKEN, MINE = "ANTHROPIC_AUTH_TOKEN", ".claude/settings.json"
 
 
+@pytest.mark.parametrize("name", ["settings.json", "settings.local.json"])
+def test_a_program_that_came_with_the_project_is_not_run(tmp_path: Path, listening: int, name: str) -> None:
+    """A repository that somebody cloned must not get to run its apiKeyHelper by `stackctl doctor`."""
+    ran = tmp_path / "ran"
+    written(tmp_path / "project" / ".claude" / name, {"apiKeyHelper": f"/usr/bin/touch {ran}"})
+    shell = exports(listening)
+    del shell[TOKEN]
+    assert client(tmp_path, shell, port=listening, static=False) == []
+    assert not ran.exists()
+
+
 @pytest.mark.parametrize(
     ("files", "dropped", "expected"),
     [

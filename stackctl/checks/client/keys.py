@@ -86,6 +86,10 @@ def helper(facts: Facts) -> Iterator[Finding]:
     elif facts.static:
         yield Finding("client.helper", Status.SKIPPED, "the apiKeyHelper is not run with --static", hop=Hop.CLIENT)
         return
+    elif os.path.dirname(path) == os.path.join(facts.cwd, ".claude") != claude_settings.folder(facts.environ):
+        # it came with the project, and Claude Code itself asks first whether that is trusted
+        yield Finding("client.helper", Status.SKIPPED, f"the apiKeyHelper of {path} is not run", hop=Hop.CLIENT)
+        return
     else:
         why = _answer(command, facts)
     if why:
