@@ -155,7 +155,7 @@ def _started(paths: StackPaths, flags: Flags, *, yes: bool, other: bool) -> dict
     from stackctl import planning, runstate
     from stackctl.commands import up
 
-    state = runstate.running(paths)
+    state = runstate.recorded(paths)
     if state is None:
         # unlike `up`, whoever typed this asked for a client: without a terminal a model is not loaded unasked
         named = "" if paths.name == names.DEFAULT_NAME else f" --name {paths.name}"

@@ -98,7 +98,7 @@ def end_on_signals() -> None:
 
 def _already_running(prepared: Prepared, *, as_json: bool) -> Outcome | None:
     """The stack that already runs: the same plan is printed, another one is an error; one that starts is awaited."""
-    state = runstate.running(prepared.paths)
+    state = runstate.recorded(prepared.paths)
     if state is None:
         return None
     restart = f"stackctl restart{names.option(prepared.paths.name)}"

@@ -5,7 +5,7 @@ written by rename, and is believed only as far as it can be checked: a process i
 """
 
 from stackctl.runstate.lock import Lock, is_locked, signature
-from stackctl.runstate.owner import await_ready, holder, lockless, running
+from stackctl.runstate.owner import await_ready, holder, lockless, recorded, running
 from stackctl.runstate.reconciling import mark_of, reconcile, reconcile_locked
 from stackctl.runstate.records import SCHEMA, ServiceRecord, StackState
 from stackctl.runstate.scratch import make_tmp, remove_tmp, tmp_dirs, tmp_path
@@ -28,6 +28,7 @@ __all__ = [
     "read",
     "reconcile",
     "reconcile_locked",
+    "recorded",
     "remove_tmp",
     "running",
     "signature",

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from stackctl.model import ClientFacts
     from stackctl.paths import StackPaths
 
+_WRITES = 20.0  # seconds that a supervisor on a slow disk may take from its lock to its state file
+
 
 def holder(paths: StackPaths) -> Identity | None:
     """Return the living process that holds the stack's lock file open, of those that state or lock name; else None.
@@ -99,11 +101,26 @@ def running(stack: StackPaths | StackState) -> StackState | None:
     return state
 
 
+def recorded(paths: StackPaths, timeout: float = _WRITES) -> StackState | None:
+    """Return the state of a stack that runs, as its supervisor wrote it; None when none runs.
+
+    One that has just taken the lock has not written it yet, and one whose file somebody removed writes it again: that is
+    waited for, at most `timeout` seconds. Then what could be put together is returned (`recovered`), or None.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        state = running(paths)
+        unwritten = holder(paths) is not None if state is None else state.recovered
+        if not unwritten or time.monotonic() >= deadline:
+            return state
+        time.sleep(0.05)
+
+
 def await_ready(paths: StackPaths, timeout: float) -> ClientFacts | None:
     """Wait until the stack that is being started is ready; None when it went away, or after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
-        state = running(paths)
+        state = recorded(paths)
         if state is None or state.state in {State.FAILED, State.STOPPING, State.STOPPED}:
             return None
         if state.client is not None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -127,6 +129,45 @@ def test_the_lock_dies_with_its_process_and_is_not_inherited(paths: StackPaths) 
         assert runstate.holder(paths) is None
     finally:
         os.kill(child, signal.SIGKILL)
+        popen.stdin.close()
+        popen.stdout.close()
+
+
+@pytest.mark.parametrize("signs", [True, False])
+def test_a_supervisor_that_has_not_written_its_state_yet_is_waited_for(paths: StackPaths, *, signs: bool) -> None:
+    """Twenty `up` at once on a slow disk: one had the lock, and the others took its state for lost."""
+    code = (
+        "import os, sys\n"
+        "from stackctl.paths import StackPaths\nfrom stackctl import runstate, identity\n"
+        "from stackctl.runstate import StackState\n"
+        "paths, me = StackPaths('default'), identity.mine()\n"
+        f"lock = runstate.Lock(paths)\nassert lock.take()\nif {signs}: lock.sign(me)\n"
+        "print(flush=True)\ninput()\n"
+        "runstate.write(paths, StackState(paths.name, 'digest', 'http://127.0.0.1:4000', me, boot_id=me.boot_id,"
+        " hostname=os.uname().nodename))\ninput()"
+    )
+    popen = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=os.getcwd(), env=os.environ
+    )
+    assert popen.stdout is not None
+    assert popen.stdin is not None
+    try:
+        popen.stdout.readline()
+        early = runstate.recorded(paths, timeout=0.0)
+        assert early is None if not signs else early is not None and early.recovered
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(runstate.recorded, paths)
+            popen.stdin.write(b"\n")
+            popen.stdin.flush()
+            state = waiting.result(timeout=60)
+        assert state is not None
+        assert (state.plan_digest, state.recovered) == ("digest", False)
+        popen.kill()
+        popen.wait()
+        assert runstate.recorded(paths, timeout=math.inf) is None  # and nobody is waited for who is gone
+    finally:
+        popen.kill()
+        popen.wait()
         popen.stdin.close()
         popen.stdout.close()
 
