@@ -37,9 +37,9 @@ def count(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
                 f"{peer.where}.count-fails", Status.WARN, (f"POST /v1/messages/count_tokens: {mine}",), **words
             )
         return
-    peer.learnt["count"] = mine
-    theirs = engine.learnt.get("count") if engine is not None else None
-    if peer.where == "gateway" and isinstance(theirs, int) and abs(mine - theirs) > max(2, _SLACK * theirs):
+    peer.tokens = mine
+    theirs = engine.tokens if engine is not None else None
+    if peer.where == "gateway" and theirs is not None and abs(mine - theirs) > max(2, _SLACK * theirs):
         said = f"the same question has {mine} tokens by the gateway, {theirs} by the engine"
         yield finding("gateway.count", Status.WARN, (said,), mine=mine, theirs=theirs, **words)
     elif peer.where == "engine":

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from stackctl import probe
-from stackctl.checks.live import between, body, chat, events, messages
+from stackctl.checks.live import body, chat, events, messages
 from stackctl.checks.live.quiet import Quiet
 from stackctl.checks.live.reply import End, Reply
+from stackctl.checks.live.seen import Seen
 from stackctl.model import Probe
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ class Peer:
     clients talk to it, `alone` that it is a gateway and nothing is known of an engine behind it, `billing` that they put
     their billing header before the prompt, `longest` is the most tokens that they ask for in one answer. `ends` is the
     moment (monotonic) after which no question waits any longer.
+
+    For the check of a gateway that asks the same: `calls_tools` says that it called one well, `stream` is the long answer,
+    `tokens` the count of the question of the count; None where they were not asked for.
     """
 
     endpoint: Endpoint
@@ -44,7 +48,10 @@ class Peer:
     billing: bool = False
     longest: int = 999_999
     lock: Quiet = field(default_factory=Quiet)
-    learnt: dict[str, Any] = field(default_factory=dict)
+    seen: Seen = field(default_factory=Seen)
+    calls_tools: bool = False
+    stream: Reply | None = None
+    tokens: int | None = None
     _said: set[str] = field(default_factory=set)
     _said_lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -127,15 +134,13 @@ class Peer:
             return exchange(target, speaks.Stream, speaks.whole, enough)
 
         reply = self.lock.in_turn(once, _crowded) if patient else once()
-        if patient and between.hiccup(self, reply):
-            reply = between.steadier(self, reply, once)
-        between.note(self, reply.status, reply.raw, dict(reply.headers), whole=reply.whole)
-        if "model" not in more:
-            between.note_model(self, reply)
+        if patient:
+            reply = self.seen.steadied(reply, once)
+        self.seen.note_reply(reply, own_model="model" not in more)
         return reply
 
     def _noted(self, answer: probe.Result) -> probe.Result:
-        between.note(self, answer.status, answer.body[:4000].decode(errors="replace"))
+        self.seen.note(answer.status, answer.body[:4000].decode(errors="replace"))
         return answer
 
     def _headers(self, key: str | None) -> dict[str, str]:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from stackctl.checks.answers import finding
-from stackctl.checks.live import between, listing, nearby, pages
+from stackctl.checks.live import between, listing, nearby, pages, seen
 from stackctl.checks.live.reply import End, Reply
 from stackctl.model import Status
 
@@ -60,13 +60,13 @@ def refusal(peer: Peer, engine: Peer | None, reply: Reply) -> Iterator[Finding]:
         yield finding("gateway.engine-away", Status.FAIL, shown, at=f" at {at['at']}" if at else "", **peer.words())
     elif gateway and _UNREACHABLE.search(reply.raw + reply.said):
         yield finding("gateway.wrong-address", Status.FAIL, shown, **said)
-    elif between.NO_MODEL.search(reply.raw) and not peer.endpoint.model:
+    elif seen.NO_MODEL.search(reply.raw) and not peer.endpoint.model:
         yield finding(f"{peer.where}.no-model", Status.FAIL, shown, **peer.words())
     elif renamed(peer, reply):
         yield finding(
             "gateway.renames", Status.FAIL, shown, model=peer.endpoint.model, other=renamed(peer, reply), **said
         )
-    elif between.NO_MODEL.search(reply.raw):
+    elif seen.NO_MODEL.search(reply.raw):
         name = "gateway.wrong-model" if from_engine else f"{peer.where}.model-missing"
         unlike = None if peer.endpoint.managed else between.unlike(peer, reply)
         yield unlike or finding(name, Status.FAIL, shown, model=peer.endpoint.model, names=listing.named(peer), **said)
@@ -165,4 +165,4 @@ def cooldown(peer: Peer, reply: Reply) -> Finding:
 
 def no_such_path(reply: Reply) -> bool:
     """A 404 (or 405) for the path and not for the model."""
-    return reply.status in {404, 405} and not between.NO_MODEL.search(reply.raw)
+    return reply.status in {404, 405} and not seen.NO_MODEL.search(reply.raw)

@@ -30,9 +30,9 @@ _FREED = 5.0  # seconds within which an engine notices that its reader has gone
 def to_the_end(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
     """A stream reaches its end however long it is silent between two words, and is not held back on the way."""
     reply = peer.ask(ASKED, most=PATIENCE, max_tokens=peer.length(64))
-    peer.learnt["stream"] = reply
+    peer.stream = reply
     words = {**peer.words(), "gap": f"{max(reply.gap, reply.elapsed - _last(reply)):.1f}", "said": reply.said}
-    behind = engine.learnt.get("stream") if engine is not None else None
+    behind = engine.stream if engine is not None else None
     shown = [reply.shown()] + ([f"from the engine itself: {behind.shown()}"] if behind is not None else [])
     if refusals.cooling(reply):
         yield refusals.cooldown(peer, reply)
@@ -69,7 +69,7 @@ def side_by_side(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
             replies, spans = _burst(peer)
     bad = [each for each in replies if not each.whole and each.end is not End.TIMEOUT]
     words = peer.words()
-    alone = peer.learnt.get("stream")
+    alone = peer.stream
     if bad and alone is not None and alone.end is End.CUT and all(each.end is End.CUT for each in bad):
         return  # one alone breaks off as well
     if bad:

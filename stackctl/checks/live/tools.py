@@ -66,7 +66,7 @@ def calls(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
         yield Finding("behaviour.embedded", Status.SKIPPED, why, hop="behaviour")
         return
     found = list(_judge(peer, PING) or _judge(peer, WEATHER))
-    behind = peer.where == "gateway" and engine is not None and "call" in engine.learnt
+    behind = peer.where == "gateway" and engine is not None and engine.calls_tools
     for each in found:
         if behind and each.status is Status.FAIL:  # the engine did this well: what is wrong was made on the way
             yield finding("gateway.tools", Status.FAIL, (each.cause, *each.evidence), **peer.words())
@@ -89,7 +89,7 @@ def _judge(peer: Peer, tool: dict[str, Any]) -> list[Finding]:
         if reply.calls or reply.problems or not reply.whole:
             found = _arrived(peer, tool, reply) if reply.whole else [_failed(peer, text, reply)]
             if not found:
-                peer.learnt["call"] = reply.calls[0]
+                peer.calls_tools = True
             return found
         if (raw := _raw(peer, reply)) is not None:
             return [raw]
