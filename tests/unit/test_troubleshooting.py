@@ -1,6 +1,6 @@
 """The manual of doctor's findings: the generated file, its anchors, and what --explain finds.
 
-It is made of answers/{machine,toolchain,model,configuration,engine,gateway,client,behaviour}.yaml, symptoms.yaml,
+It is made of answers/{machine,toolchain,model,configuration,engine,gateway,client,behaviour}.yaml, symptoms/*.yaml,
 running.yaml and known.yaml: who changes one of them runs `make troubleshooting-doc`.
 """
 
