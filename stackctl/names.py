@@ -45,6 +45,21 @@ def config_file(given: str | None, environ: Mapping[str, str]) -> tuple[str | No
     return None, False
 
 
+def usual_file(environ: Mapping[str, str]) -> str | None:
+    """The configuration file that a command takes by itself: an untrusted one of the working directory is none."""
+    from stackctl import trust
+
+    path, named = config_file(None, environ)
+    try:
+        if path is not None:
+            trust.content(path, named=named)
+    except trust.UntrustedError:
+        return None
+    except ConfigError:  # it is taken, and refused
+        pass
+    return path
+
+
 def stack_name(flag: str | None, given: str | None, environ: Mapping[str, str]) -> str:
     """The stack that a command acts on: flag, $STACKCTL_NAME, a usable file's `name:`, default.
 

@@ -35,9 +35,13 @@ def gone(flags: Flags, paths: StackPaths, environ: Mapping[str, str]) -> str:
 
 
 def _recorded(flags: Flags, paths: StackPaths, environ: Mapping[str, str]) -> str:
-    """The file that is recorded, where it is another than the usual one and the user names none."""
+    """The file that is recorded, where it is another than a command takes by itself and the user names none.
+
+    Naming it at the start was consent: also to one of the working directory, which is not taken by itself.
+    """
     try:
-        usual, named = names.config_file(flags.config, environ)
+        _, named = names.config_file(flags.config, environ)
+        usual = None if named else names.usual_file(environ)
         recorded = json.loads(files.read_private(paths.ports)).get("config")
     except (StackError, OSError, ValueError, AttributeError, RecursionError):
         return ""

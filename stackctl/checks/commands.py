@@ -106,8 +106,7 @@ def _options(facts: Facts, *, verb: str) -> str:
 
 def _chosen(flags: Flags, environ: Mapping[str, str], *, verb: str) -> str:
     made = ""
-    usual, _ = names.config_file(None, environ)
-    if flags.config and os.path.abspath(flags.config) != usual:
+    if flags.config and os.path.abspath(flags.config) != names.usual_file(environ):
         made += f" -c {shlex.quote(flags.config)}"
     if flags.model:
         made += f" --model {shlex.quote(flags.model)}"

@@ -113,11 +113,16 @@ def _address(facts: Facts, key: str | None) -> tuple[Lane, ...]:
     return (Lane(model or "default", end, None) if seen.kind == "vllm" else Lane(model or "default", None, end),)
 
 
+def litellm(facts: Facts) -> str:
+    """Where the LiteLLM of a hand-written file is."""
+    return facts.url_target or LITELLM
+
+
 def _hand(facts: Facts, key: str | None) -> tuple[Lane, ...]:
     """A lane for each model name of a hand-written LiteLLM file; the first deployment of a name counts."""
     rows = (facts.hand_config or {}).get("model_list")
     asked = facts.url_target is not None or _listens(LITELLM)
-    url = (facts.url_target or LITELLM).rstrip("/").removesuffix("/v1")
+    url = litellm(facts).rstrip("/").removesuffix("/v1")
     environ = {**facts.environ, **(_environ_at(url, facts.hand_file) if asked else {})}
     general = (facts.hand_config or {}).get("general_settings")
     master = looked_up(general.get("master_key"), environ) if isinstance(general, dict) else None

@@ -137,6 +137,8 @@ def test_a_remedy_of_up_names_what_the_user_named(tmp_path: Path, monkeypatch: p
         found
         == "stackctl doctor --fix -c 'my stack.yaml' --model m --name two  fetches it again; or stackctl logs engine --name two"
     )
+    (tmp_path / "stack.yaml").touch()  # nobody trusts it, and so it must be named again
+    assert commands.of_flags("stackctl up", Flags(config="stack.yaml"), environ) == "stackctl up -c stack.yaml"
     named = commands.of_flags(said, Flags(name="b"), environ)
     assert named == "stackctl doctor --fix --name b  fetches it again; or stackctl logs engine --name b"
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from stackctl import config, files
+from stackctl import config, files, trust
 from stackctl.checks import (
     as_started,
     configuration,
@@ -31,6 +31,7 @@ from stackctl.errors import ConfigError
 from stackctl.model import ClientFacts, Status
 from stackctl.paths import StackPaths
 from stackctl.runstate import StackState
+from tests.fakes.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -110,7 +111,7 @@ SECOND = ("model_list", 1, "litellm_params")
         (changed("router_settings", "fallbacks", to=[{"qwen": ["nobody"]}]), "configuration.fallback-target"),
         (changed(*SECOND, "api_base", to="http://127.0.0.1:8000/v1/models"), "configuration.base-endpoint"),
         (changed("model_list", 1, to={"model_name": "qwen", "model": "hosted_vllm/qwen"}), "configuration.row-params"),
-        (changed(*SECOND, "api_base", to="http://localhost:4000/v1"), "configuration.row-loops"),
+        (changed(*SECOND, "api_base", to="http://localhost:9/v1"), "configuration.row-loops"),
         (changed("model_list", 1, to={"model_name": "*", "litellm_params": {**GOOD["model_list"][1]["litellm_params"], "model": "hosted_vllm/*"}}), "configuration.name-handed-on"),
         (changed("litellm_settings", "callbacks", to="my_hook.handler"), "configuration.hook-gone"),
         (yaml.safe_dump(GOOD) + "model_list:\n- {model_name: claude-b, litellm_params: {model: hosted_vllm/b}}\n", "configuration.key-twice"),
@@ -291,6 +292,22 @@ def test_the_file_of_the_start_counts_while_it_is_there_and_is_missed_when_it_is
     assert as_started.gone(Flags(config="other.yaml"), paths, {}) == ""
     Path(file).touch()
     assert (as_started.source(Flags(), paths, {}), as_started.gone(Flags(), paths, {})) == (Flags(config=file), "")
+
+
+def test_a_stack_that_was_started_with_a_named_file_is_looked_at_in_its_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STACKCTL_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.chdir(tmp_path)
+    paths = StackPaths("default")
+    os.makedirs(paths.root, mode=0o700)
+    file = tmp_path / "stack.yaml"
+    file.write_text("engines: {main: {model: embedded}}")
+    files.write_private(paths.ports, json.dumps({"config": str(file)}))
+    assert as_started.source(Flags(), paths, {}) == Flags(config=str(file))  # `up -c stack.yaml` was consent
+    trust.add(str(file))
+    assert as_started.source(Flags(), paths, {}) == Flags()
 
 
 def test_looking_that_breaks_is_a_finding_and_no_traceback(
@@ -564,7 +581,11 @@ def test_a_precision_without_kernels_here_is_one_finding_and_no_lack_of_memory(
     method = {"quant_method": "mxfp4"}
     config.write_text(json.dumps(json.loads(config.read_text()) | sizes | {"quantization_config": method}))
     file = tmp_path / "stack.yaml"
-    file.write_text(json.dumps({"engines": {"main": {"model": str(tmp_path / "model"), "port": 18123}}}))
+    ports = {
+        "engines": {"main": {"model": str(tmp_path / "model"), "port": free_port()}},
+        "gateway": {"port": free_port()},
+    }
+    file.write_text(json.dumps(ports))
     seen = facts.gather(Flags(config=str(file)), static=True, environ={"HOME": str(tmp_path)})
     found = bad((*machine.CHECKS, *modelfiles.CHECKS), seen)
     assert [each.id for each in found if each.hop in {"model files", "machine"}] == ["model.quantisation"]

@@ -16,10 +16,11 @@ from stackctl import trust as trusting
 from stackctl.checks import code as checks
 from stackctl.commands import provision
 from stackctl.commands import trust as command
-from stackctl.config import EngineConfig, Loaded, StackConfig
+from stackctl.config import EngineConfig, GatewayConfig, Loaded, StackConfig
 from stackctl.errors import ConfigError, PreflightError
 from tests.fakes import machines
 from tests.fakes.hub import COMMIT, Hub, Repo
+from tests.fakes.ports import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,8 +56,9 @@ def local(tmp_path: Path) -> Path:
 
 def prepared(model: object, **engine: object) -> Prepared:
     """A plan, on a machine where vLLM is installed and does not know this kind of model itself."""
-    given = EngineConfig(model=str(model), **engine)  # type: ignore[arg-type]
-    made = planning.decide(Loaded(StackConfig(engines={"main": given}), {"main": given}, None), machines.host("1x24"))
+    given = EngineConfig(model=str(model), port=free_port(), **engine)  # type: ignore[arg-type]
+    config = StackConfig(engines={"main": given}, gateway=GatewayConfig(port=free_port()))
+    made = planning.decide(Loaded(config, {"main": given}, None), machines.host("1x24"))
     installed = dataclasses.replace(made.plan.engine, toolchain=machines.ENGINE)
     return dataclasses.replace(made, plan=dataclasses.replace(made.plan, engines=(installed,)))
 

@@ -11,7 +11,7 @@ from stackctl import addresses
 from stackctl.checks import answers, target
 from stackctl.checks.check import Check, Hop
 from stackctl.checks.handmade import file
-from stackctl.checks.lanes import LITELLM
+from stackctl.checks.lanes import litellm
 from stackctl.model import Status
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def shape(facts: Facts) -> Iterator[Finding]:
 
 def loops(facts: Facts) -> Iterator[Finding]:
     """No row leads back to LiteLLM itself."""
-    own = addresses.parts(facts.url_target or LITELLM)
+    own = addresses.parts(litellm(facts))
     for _, name, params in file.named(facts.hand_config):
         base = params.get("api_base")
         at = addresses.parts(base if isinstance(base, str) else "")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from stackctl.checks import answers, litellm_process
 from stackctl.checks.check import Check, Hop
-from stackctl.checks.lanes import LITELLM
+from stackctl.checks.lanes import litellm
 from stackctl.model import Status
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def current(facts: Facts) -> Iterator[Finding]:
     """The file was not changed since the LiteLLM that reads it was started; LiteLLM reads it once."""
     if facts.hand_file is None:
         return
-    url = facts.url_target or LITELLM
+    url = litellm(facts)
     other = litellm_process.other_file(url, facts.hand_file)
     if other:
         said = f"started with {other}"
@@ -41,7 +41,7 @@ def current(facts: Facts) -> Iterator[Finding]:
 
 def process(facts: Facts) -> litellm_process.Running | None:
     """The LiteLLM on this machine that reads the file."""
-    return litellm_process.reading(facts.url_target or LITELLM, facts.hand_file) if facts.hand_file else None
+    return litellm_process.reading(litellm(facts), facts.hand_file) if facts.hand_file else None
 
 
 def _clock(at: float) -> str:
