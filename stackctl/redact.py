@@ -25,6 +25,12 @@ _PATTERNS = (
     re.compile(r"(api[-_]?key['\"]?\s*[:=]\s*\[?['\"]?)[^\s'\",\]}&]{8,}", re.IGNORECASE),
     re.compile(r"()\b[0-9a-f]{64}\b"),  # what our own engine keys look like, also those of earlier runs
 )
+# What a file writes under a name of that kind, in YAML, JSON or a shell's words; a reference to the environment is none.
+_WRITTEN = re.compile(
+    r"""(?:key|token|secret|password)["']?[ \t]*[:=][ \t]*(?:"([^"\n]+)"|'([^'\n]+)'|([^\s"',}\]#][^\s,}\]]*))""",
+    re.IGNORECASE,
+)
+_REFERENCES = ("os.environ/", "env/", "$")
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
@@ -72,6 +78,12 @@ def _known(secrets: Iterable[str]) -> list[str]:
 def secrets_in(environ: Mapping[str, str]) -> set[str]:
     """The values of the variables that are named as secrets are."""
     return {value for name, value in environ.items() if _SECRET_NAME.search(name.upper())}
+
+
+def secrets_written(text: str) -> set[str]:
+    """The values in a configuration or a dotfile that are named as secrets are."""
+    values = (next(filter(None, each.groups())) for each in _WRITTEN.finditer(text))
+    return {each for each in values if not each.startswith(_REFERENCES)}
 
 
 def secrets_of(pid: int) -> set[str]:

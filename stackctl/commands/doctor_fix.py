@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,9 +10,10 @@ from stackctl import output
 from stackctl import repair as repairs
 from stackctl.checks.check import Hop
 from stackctl.commands import doctor_heal, doctor_shell
-from stackctl.errors import NotRunningError, StackError
+from stackctl.commands.doctor_stack import Stack
+from stackctl.commands.up import end_on_signals
+from stackctl.errors import InterruptedByUser, StackError
 from stackctl.model import Status
-from stackctl.repair.running import install
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,6 +50,7 @@ def mend(look: Callable[[bool], Looked], request: Request) -> list[Mended]:
 
     Without a terminal and without `--yes` the changes are only shown.
     """
+    end_on_signals()
     done: list[Mended] = []
     tried: list[str] = []
     _repair(look, request, done, tried)
@@ -134,26 +135,31 @@ def _one(
     if not request.yes and not output.confirm("Do this?"):
         return Mended(finding.id, change.says, "refused")
 
-    def run(words: Sequence[str]) -> None:
-        if words[0] == "install":
-            install(facts, words[1], output.note)
-        else:
-            _command(words, request)
-
+    stack = Stack(facts)
     try:
         began = time.monotonic()
-        applied = repairs.apply(change, run, lambda at: output.meter("model", at.text, time.monotonic() - began))
+        applied = repairs.apply(change, stack.run, lambda at: output.meter("model", at.text, time.monotonic() - began))
+    except (KeyboardInterrupt, InterruptedByUser):
+        _interrupted(stack)
+        raise
     except (StackError, OSError) as error:
         said = error.message if isinstance(error, StackError) else str(error)
         output.warn(f"it could not be done, and is undone: {said}")
+        stack.back(change)
         return Mended(finding.id, change.says, "undone", said)
-    after = look()
+    try:
+        after = look()
+    except (KeyboardInterrupt, InterruptedByUser):
+        applied.undo()
+        _interrupted(stack)
+        raise
     reveals = bool(change.fetches or change.variables) or finding.id in _HIDES
     worse = _worse(finding, before, after, reveals=reveals)
     if worse:
         applied.undo()
         gone = " (what was removed stays so)" if change.removals else ""
         output.warn(f"it did not help, and is undone{gone}: {worse}")
+        stack.back(change)
         return Mended(finding.id, change.says, "undone", worse)
     applied.keep()
     for path, copy in applied.backups:
@@ -167,24 +173,9 @@ def _one(
     return Mended(finding.id, change.says, "repaired")
 
 
-def _command(words: Sequence[str], request: Request) -> None:
-    """One of stackctl's own commands, in this process: what a child of ours starts in the background ends with it.
-
-    A whole restart also works where the stack is only half there. Raises StackError where it fails.
-    """
-    from stackctl.commands import down, restart, trust, up
-
-    flags = request.flags
-    if words[0] == "trust":
-        trust.run(flags.config)
-    elif words[0] == "restart" and len(words) > 1:
-        restart.one(words[1], flags.name, flags.config)
-    else:
-        if words[0] in {"down", "restart"}:
-            with contextlib.suppress(NotRunningError):
-                down.run(flags.name, flags.config)
-        if words[0] in {"up", "restart"}:
-            up.start_detached(flags, yes=True)
+def _interrupted(stack: Stack) -> None:
+    output.warn("it was not proved yet, and is undone")
+    stack.interrupted()
 
 
 def _worse(finding: Finding, before: Sequence[Ran], after: Sequence[Ran], *, reveals: bool) -> str:

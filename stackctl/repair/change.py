@@ -73,7 +73,7 @@ class Change:
 
 
 def shown(change: Change) -> list[str]:
-    """The change for people: a unified diff of each file, what is moved, and what is run."""
+    """The change for people: a unified diff of each file without its secrets, what is moved, and what is run."""
     lines: list[str] = []
     for each in change.edits:
         if each.text is None:
@@ -82,14 +82,12 @@ def shown(change: Change) -> list[str]:
         if each.secret:
             lines.append(f"write       {each.path}")
             continue
-        lines += difflib.unified_diff(
-            current(each.path).splitlines(),
-            each.text.splitlines(),
-            each.path,
-            f"{each.path} (repaired)",
-            lineterm="",
-            n=2,
+        before = current(each.path)
+        clean = redact.cleaner(redact.secrets_written(before) | redact.secrets_written(each.text))
+        diff = difflib.unified_diff(
+            before.splitlines(), each.text.splitlines(), each.path, f"{each.path} (repaired)", lineterm="", n=2
         )
+        lines += map(clean, diff)
     for again in change.fetches:
         at = again.origin
         lines += [f"download    {each.name}  ({each.size:,} bytes)" for each in again.files]

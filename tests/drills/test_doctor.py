@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from stackctl import runstate
-from tests.fakes.home import Home, until
+from tests.fakes.home import ENGINE, Home, until
 from tests.fakes.ports import free_port
 
 if TYPE_CHECKING:
@@ -140,3 +141,32 @@ def test_a_report_holds_no_key_and_is_never_written_over_another_file(home: Home
     assert report.stat().st_mode & 0o077 == 0
     home.run("doctor", "--static", "--report", report, expect=2)
     assert report.read_text() == text
+
+
+def test_a_repair_that_does_not_help_leaves_the_stack_as_it_ran_and_it_need_not_be_named(home: Home) -> None:
+    deaf = home.root / "deaf.py"  # whatever parser it is told, it has another
+    deaf.write_text(
+        "import os, sys\n"
+        "words = ['hermes' if each == 'qwen3_xml' else each for each in sys.argv[1:]]\n"
+        f"os.execv(sys.executable, [sys.executable, {str(ENGINE)!r}, '--fake-competent', '--fake-fault', 'tools=xml', *words])\n"
+    )
+    file = home.root / "mine.yaml"
+    engine = {"model": "Qwen/Qwen3-8B", "max_model_len": 32768, "command": [sys.executable, str(deaf)]}
+    engine["args"] = {"tool-call-parser": "hermes"}
+    file.write_text(json.dumps({"engines": {"main": engine}, "gateway": {"kind": "direct", "port": free_port()}}))
+    before = file.read_text()
+    home.started.append("default")
+    home.run("up", "-d", "--yes", "-c", file)
+    first = home.data("status")
+    there = sorted(home.root.iterdir())
+
+    done = home.run("doctor", "--fix", "--yes", "--json", expect=1)
+    assert [each["outcome"] for each in json.loads(done.stdout)["data"]["repairs"]] == ["undone"], done.stderr
+    assert "the stack is started again as it was" in done.stderr
+    assert (file.read_text(), sorted(home.root.iterdir())) == (before, there)
+    now = home.data("status")
+    assert [each["state"] for each in now["services"]] == ["ready"]
+    assert [each["model"] for each in now["services"]] == [each["model"] for each in first["services"]]
+    assert now["supervisor"] != first["supervisor"]
+    with open(f"/proc/{now['services'][0]['pid']}/cmdline", encoding="utf-8") as argv:
+        assert "hermes" in argv.read().split("\0")
