@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TypeVar
 
+from stackctl import shapes
+
 T = TypeVar("T")
 
 
@@ -13,13 +15,12 @@ def load(file: str, shape: type[T]) -> T:
 
     Raises msgspec.ValidationError when a row does not fit: our own data being wrong is a bug that a test finds.
     """
-    import msgspec
     import yaml
 
     with open(os.path.join(os.path.dirname(__file__), file), "rb") as stream:
         # A SafeLoader too, in C: 6 ms for the families instead of 90.
         data = yaml.load(stream, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
-    return msgspec.convert(data, shape)
+    return shapes.convert(data, shape)
 
 
 def text(file: str) -> str:

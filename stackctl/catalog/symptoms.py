@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from stackctl import catalog
+from stackctl import catalog, shapes
 from stackctl.model import ServiceKind
 
 # In this order: of two rows that are found in the same line the first wins.
@@ -125,7 +125,7 @@ def table() -> Symptoms:
         service = sections.pop("service")
         for section, found in sections.items():
             rows.setdefault(section, []).extend({"service": service, **row} for row in found)
-    return msgspec.convert(rows, Symptoms)
+    return shapes.convert(rows, Symptoms)
 
 
 def diagnose(service: str, text: str, *, engine: str = "NAME") -> Cause | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from stackctl import catalog
+from stackctl import catalog, shapes
 from stackctl.checks.check import Hop
 from stackctl.model import Finding
 
@@ -62,7 +62,7 @@ def table() -> dict[str, tuple[Hop, Answer]]:
 
 
 def _rows(file: str) -> dict[str, Answer]:
-    return msgspec.convert(catalog.load(f"answers/{file}.yaml", object) or {}, dict[str, Answer])  # without rows: empty
+    return shapes.convert(catalog.load(f"answers/{file}.yaml", object) or {}, dict[str, Answer])  # without rows: empty
 
 
 def anchor(name: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 import msgspec
 
-from stackctl import trust
+from stackctl import shapes, trust
 from stackctl.config import words
 from stackctl.config.check import check, default_engine
 from stackctl.config.types import (
@@ -174,7 +174,7 @@ def _known_keys(value: object, struct: type[msgspec.Struct], path: str, where: s
 
 def _one(value: object, struct: type[S], path: str, where: str) -> S:
     try:
-        return msgspec.convert(value, struct)
+        return shapes.convert(value, struct)
     except msgspec.ValidationError as error:
         reason, _, at = str(error).partition(" - at `$")
         at = at.rstrip("`").lstrip(".")

@@ -8,6 +8,8 @@ from typing import Any, Literal
 import msgspec
 import yaml
 
+from stackctl import shapes
+
 HERE = Path(__file__).parent
 FILES = (
     "config",
@@ -68,7 +70,7 @@ def load(*names: str) -> list[Fault]:
     rows: list[Fault] = []
     for name in names or FILES:
         data = yaml.safe_load((HERE / f"{name}.yaml").read_text()) or []
-        rows += [msgspec.convert(each, Fault) for each in data]
+        rows += [shapes.convert(each, Fault) for each in data]
     ids = [each.id for each in rows]
     assert len(ids) == len(set(ids)), sorted({each for each in ids if ids.count(each) > 1})
     return rows
