@@ -1,6 +1,7 @@
-"""The supervisor of one stack: `loop` carries it out, `trees` holds its processes, `ending` the deadlines of its end,
-`logcaps` its logs; `events` is what it tells, `looks` how it looks at services,
-`inbox` what wakes it, `store` its lock and state file.
+"""The supervisor of one stack: `loop` carries it out, `executor` each of its services (`run`), `trees` their processes.
+
+`ending` has the deadlines of its end, `logcaps` its logs; `events` is what it tells, `looks` and `clocks` how it looks at
+services and at time, `inbox` what wakes it, `store` its lock and state file.
 """
 
 from stackctl.stopping import StopReport, stop

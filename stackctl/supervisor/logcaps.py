@@ -10,7 +10,7 @@ from stackctl import logfile
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stackctl.supervisor.looks import Run
+    from stackctl.supervisor.run import Run
 
 TICK = 0.05  # seconds between looks while, and some time after, a log grew by a sixteenth of its cap between two
 _FLOOD_ENDS = 5.0  # seconds

@@ -1,54 +1,18 @@
-"""A service as it is run, and how its readiness, its work, the clocks and the state file are looked at.
-
-The looks may block: the loop has threads make them.
-"""
+"""How a service's readiness and its work are looked at. The looks may block: the loop has threads make them."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 import time
-from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from stackctl import identity, probe, process, sockets, transitions, vitals
-from stackctl.transitions import Answer, RestartPolicy, Service
+from stackctl import identity, probe, sockets, transitions
+from stackctl.transitions import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-
     from stackctl.model import Probe, ProcessSpec, Work
-    from stackctl.runstate import ServiceRecord
-
-_FROZEN = 5.0  # a loop that comes back this many seconds late was itself stopped
-_SLEPT = 2.0  # seconds that the boot-time clock may run ahead of the monotonic one before we say the machine slept
-
-
-@dataclass(slots=True)
-class Run:
-    """A service with its record, its process and what was last seen of it."""
-
-    spec: ProcessSpec
-    service: Service
-    record: ServiceRecord
-    child: process.Child | None = None
-    mark: str = ""
-    start: int = 0  # its number among all starts: a look at the work of an earlier one is not listened to
-    counters: tuple[str, ...] | None = None  # of its work, as seen last
-    asked_at: float = float("-inf")  # when it was last asked for work, or seen at it
-    generation: int = 0  # of probes: an answer of an earlier one is not listened to
-    members: list[identity.Identity] = field(default_factory=list)
-    before: vitals.Vitals | None = None
-    sampled_at: float = float("-inf")
-    ooms: deque[tuple[float, int]] = field(default_factory=deque)
-    exit_code: int | None = None
-    signal: int | None = None
-    oom: bool = False
-    empty: bool = False
-    killed_by_us: bool = False
-    logged: int = 0  # size in bytes of its log at the last look
+    from stackctl.supervisor.run import Run
+    from stackctl.transitions import RestartPolicy
 
 
 def ask(spec: ProcessSpec, asked: Probe, guard: int, starting: bool) -> transitions.Answered:
@@ -100,44 +64,3 @@ def _counters(work: Work) -> tuple[str, ...] | None:
         tuple(each for each in result.body.decode(errors="replace").splitlines() if each.startswith(work.progress))
         or None
     )
-
-
-def how_it_ended(run: Run) -> str:
-    """Say how a leader ended."""
-    if run.oom:
-        return "the kernel killed a process of it for lack of memory"
-    if run.signal is not None:
-        return f"it was killed by signal {run.signal} ({signal.strsignal(run.signal)})"
-    return f"it ended with exit code {run.exit_code}"
-
-
-def reap_orphans(rows: Mapping[int, identity.ProcessRow], guards: Collection[int]) -> None:
-    """Collect processes that ended and were handed to us: a container's first process is given every orphan.
-
-    `rows` are all processes of the machine by pid; `guards` are children whose end is asked for elsewhere.
-    """
-    for each in rows.values():
-        if each.ended and each.parent == 1 and each.pid not in guards:
-            with contextlib.suppress(OSError):
-                os.waitpid(each.pid, os.WNOHANG)
-
-
-def clocks() -> tuple[float, float]:
-    """Return the monotonic clock, which stands still while the machine sleeps, and the one that does not."""
-    boot = time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
-    return time.monotonic(), boot
-
-
-def gap(before: tuple[float, float], now: tuple[float, float]) -> bool:
-    """Say whether the machine slept between two looks at both clocks, or this process itself was stopped."""
-    ran, passed = now[0] - before[0], now[1] - before[1]
-    return ran > _FROZEN or passed - ran > _SLEPT
-
-
-def fingerprint(path: str) -> tuple[int, int, int] | None:
-    """What changes when somebody else replaces, edits or removes a file; None when it is not there."""
-    try:
-        facts = os.lstat(path)
-    except OSError:
-        return None
-    return facts.st_ino, facts.st_mtime_ns, facts.st_size

@@ -1,7 +1,7 @@
 """One loop that starts services, proves them ready, heals them and takes them down.
 
 It knows nothing of language models. What a service's state becomes is decided by the pure table in
-`transitions`; here is what touches the world: guards, probes in threads, signals, clocks and the state file.
+`transitions`, which `executor` feeds; here is what concerns the stack as a whole: signals, clocks, its proof and its end.
 Imports are kept light: this is what lives on, for weeks, beside the model.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import select
 import signal
 import socket
@@ -17,28 +16,19 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from stackctl import (
-    control,
-    files,
-    identity,
-    logfile,
-    process,
-    runstate,
-    survivors,
-    transitions,
-)
+from stackctl import control, files, identity, logfile, runstate, survivors, transitions
 from stackctl.errors import StackError
 from stackctl.model import ClientFacts, ServiceKind, State
-from stackctl.runstate import ServiceRecord, StackState
-from stackctl.supervisor import logcaps
+from stackctl.runstate import StackState
+from stackctl.supervisor import clocks, logcaps
 from stackctl.supervisor.ending import Ending
-from stackctl.supervisor.events import Ended, Event, Ready, ServiceChanged, Stopping, Tick
+from stackctl.supervisor.events import Ended, Event, Ready, Stopping, Tick
+from stackctl.supervisor.executor import Executor
 from stackctl.supervisor.inbox import Inbox, Note
 from stackctl.supervisor.logcaps import LogCaps
-from stackctl.supervisor.looks import Run, ask, clocks, gap, look_at
+from stackctl.supervisor.run import Run
 from stackctl.supervisor.store import Store
-from stackctl.supervisor.trees import Trees
-from stackctl.transitions import Answer, Do, RestartPolicy, Service
+from stackctl.transitions import RestartPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,9 +39,7 @@ if TYPE_CHECKING:
 
 _TICK_START = 0.2  # seconds between looks while something starts or stops
 _TICK_READY = 1.0
-_NOTICE = 10.0  # seconds between looks at what changed under the whole stack
 _VERIFY = 330.0  # seconds; the request inside has its own, shorter deadline
-_TAIL = 20
 
 
 class Supervisor:
@@ -75,21 +63,8 @@ class Supervisor:
         self._on_event = on_event
         self._verify = verify
         self._prepare = prepare  # writes what the services read, once nobody else can be starting this stack
-        self._notice = notice  # what changed under the whole stack since its start, in words
-        self._noticed_at = float("-inf")
         policy = restart or RestartPolicy()
-        now = time.time()
-        self._runs = [
-            Run(
-                spec,
-                Service(policy, spec.start_timeout, spec.start_cap, deep=spec.work is not None),
-                ServiceRecord(
-                    spec.name, spec.kind, State.PENDING, spec.port, spec.log, spec.model, spec.window, since=now
-                ),
-            )
-            for spec in specs
-        ]
-        self._policy = policy
+        self._runs = [Run.of(each, policy) for each in specs]
         self._state = StackState(
             paths.name,
             plan_digest,
@@ -101,9 +76,11 @@ class Supervisor:
         )
         self._store = Store(paths, self._state, on_lost=self._lost)
         self._caps = LogCaps(log_cap)
-        self._trees = Trees(paths, self._runs, self._state.boot_id, self._store, self._caps, feed=self._feed)
-        self._control: socket.socket | None = None
         self._inbox = Inbox()
+        self._executor = Executor(
+            paths, self._runs, policy, self._state, self._store, self._caps, self._inbox, notice=notice, tell=self._tell
+        )
+        self._control: socket.socket | None = None
         self._verifying_since: float | None = None
         self._ending = Ending()
         self._ended: Ended | None = None
@@ -144,18 +121,18 @@ class Supervisor:
     # --- the loop ---------------------------------------------------------------------------------------------------
 
     def _loop(self) -> Ended:
-        self._clocks = clocks()
+        self._clocks = clocks.read()
         while True:
-            self._trees.hear()  # before probing: who is dead is not asked
+            self._executor.trees.hear()  # before probing: who is dead is not asked
             self._hear_threads()
             if self._control is not None:
                 control.serve(self._control, self._asked_for)
             self._notice_sleep()
             now = time.monotonic()
             for run in self._runs:
-                self._trees.sample(run, now)
+                self._executor.trees.sample(run, now)
                 if not self._ending.begun and not self._waits(run):
-                    self._feed(run, transitions.Tick())
+                    self._executor.feed(run, transitions.Tick())
             self._caps.trim(self._runs, now)
             self._watch_stack(now)
             if self._ended is not None and not any(run.service.alive for run in self._runs):
@@ -198,7 +175,7 @@ class Supervisor:
         if run.service.state not in {State.READY, State.UNREADY, State.FAILED}:
             raise StackError(f"{run.spec.name} is {run.service.state} already")
         self._state.failure = None
-        self._feed(run, transitions.Restart())
+        self._executor.feed(run, transitions.Restart())
         self._save()
 
     def _watch_stack(self, now: float) -> None:
@@ -206,21 +183,13 @@ class Supervisor:
         if self._ending.begun:
             self._go_on_stopping(now)
             return
-        if now - self._noticed_at >= _NOTICE:
-            self._look_around(now)
-        verified = self._state.verified_at is not None
+        self._executor.look_around(now)
         failed = next((run for run in self._runs if run.service.state is State.FAILED), None)
-        if not verified:
-            if failed is not None:
-                self._fail(self._autopsy(failed))
-            elif self._verifying_since is None and all(run.service.state is State.READY for run in self._runs):
-                self._verifying_since = now
-                self._inbox.call("verified", "", 0, self._verify)
-            elif self._verifying_since is not None and now - self._verifying_since > _VERIFY:
-                self._fail(Ended(State.FAILED, reason=f"no token came through the stack within {_VERIFY:g} s"))
+        if self._state.verified_at is None:
+            self._prove(now, failed)
             return
         if failed is not None and self._state.failure is None:
-            autopsy = self._autopsy(failed)
+            autopsy = self._executor.autopsy(failed)
             self._state.failure = {"service": autopsy.service, "reason": autopsy.reason, "log": autopsy.log}
             self._store.dirty = True
         worst = max((run.service.state for run in self._runs), key=_BADNESS.index, default=State.READY)
@@ -228,56 +197,15 @@ class Supervisor:
             self._state.state = worst
             self._store.dirty = True
 
-    def _feed(self, run: Run, event: transitions.Event) -> None:
-        """Hand an event to the table, and do what it says."""
-        before = run.service
-        run.service, todo = transitions.step(before, event, time.monotonic(), random.random())
-        if run.service.state is not before.state or run.service.restarts != before.restarts:
-            run.record.state = run.service.state
-            if run.service.state in {State.RESTARTING, State.FAILED}:
-                self._look_around(time.monotonic())
-            run.record.detail = self._why(run)
-            run.record.since = time.time()
-            run.record.restarts = run.service.restarts
-            run.record.requested = run.service.requested
-            self._store.dirty = True
-            self._tell(ServiceChanged(run.spec.name, run.service.state, run.record.detail))
-        for each in todo:
-            self._do(run, each)
-
-    def _look_around(self, now: float) -> None:
-        """See what has changed under the whole stack, for `status` and for the cause of a failure."""
-        self._noticed_at = now
-        notice = self._notice()
-        if notice != self._state.notice:
-            self._state.notice = notice
-            self._store.dirty = True
-
-    def _why(self, run: Run) -> str:
-        """Why a service is as it is; what changed under it belongs to the cause of an end."""
-        notice = self._state.notice if run.service.state in {State.RESTARTING, State.FAILED} else ""
-        return "; ".join(filter(None, (run.service.why, notice)))
-
-    def _do(self, run: Run, what: Do) -> None:
-        if what is Do.START:
-            self._trees.start(run)
-            self._save()
-        elif what is Do.PROBE:
-            run.generation += 1
-            timeout = run.spec.ready.timeout
-            starting = run.service.state is State.STARTING
-            asked = replace(run.spec.ready, timeout=timeout if starting else min(timeout, self._policy.probe_timeout))
-            guard = run.child.guard.pid if run.child is not None else 0
-            self._inbox.call("answer", run.spec.name, run.generation, lambda: ask(run.spec, asked, guard, starting))
-        elif what is Do.WORK and run.spec.work is not None:
-            work, policy = run.spec.work, self._policy
-            self._inbox.call("worked", run.spec.name, run.start, lambda: look_at(run, work, policy))
-        elif run.child is not None:
-            if what is Do.KILL:
-                run.killed_by_us = True
-                run.child.kill()
-            else:
-                run.child.terminate()
+    def _prove(self, now: float, failed: Run | None) -> None:
+        """See to the proof of a start: it begins when all services are ready, and fails with the first that does."""
+        if failed is not None:
+            self._fail(self._executor.autopsy(failed))
+        elif self._verifying_since is None and all(run.service.state is State.READY for run in self._runs):
+            self._verifying_since = now
+            self._inbox.call("verified", "", 0, self._verify)
+        elif self._verifying_since is not None and now - self._verifying_since > _VERIFY:
+            self._fail(Ended(State.FAILED, reason=f"no token came through the stack within {_VERIFY:g} s"))
 
     # --- threads ----------------------------------------------------------------------------------------------------
 
@@ -288,19 +216,8 @@ class Supervisor:
             elif note.what == "verified":
                 self._verified(note.value)
             else:
-                self._heard(next(each for each in self._runs if each.spec.name == note.name), note)
-
-    def _heard(self, run: Run, note: Note) -> None:
-        """What a thread found out of a service, if it is still asked."""
-        value = note.value
-        if note.what == "worked":
-            if note.generation == run.start and not self._ending.begun and run.service.working:
-                self._feed(run, value if isinstance(value, transitions.Worked) else transitions.Worked(hung=False))
-        elif note.generation == -1:  # nobody could be sent to ask
-            self._feed(run, transitions.Resumed())
-        elif note.generation == run.generation and not self._ending.begun:
-            broke = transitions.Answered(Answer.SILENT, str(value))
-            self._feed(run, value if isinstance(value, transitions.Answered) else broke)
+                run = next(each for each in self._runs if each.spec.name == note.name)
+                self._executor.hear(run, note, ending=self._ending.begun)
 
     def _verified(self, value: object) -> None:
         if self._ending.begun:
@@ -310,7 +227,7 @@ class Supervisor:
             self._state.verified_at = time.time()
             self._state.state = State.READY
             for run in self._runs:
-                self._feed(run, transitions.Settled())
+                self._executor.feed(run, transitions.Settled())
             self._store.dirty = True
             self._save()
             self._tell(Ready(value))
@@ -339,7 +256,7 @@ class Supervisor:
             self._tell(Stopping(signum, immediate))
         for run in self._runs:
             if immediate or run.spec.kind is ServiceKind.GATEWAY or run.service.state is State.FAILED:
-                self._feed(run, transitions.Stop(immediate=immediate))
+                self._executor.feed(run, transitions.Stop(immediate=immediate))
         self._go_on_stopping(now)
 
     def _go_on_stopping(self, now: float) -> None:
@@ -347,11 +264,11 @@ class Supervisor:
         if self._ending.engines_due(now) or not gateways:
             for run in self._runs:
                 if run.service.state not in {State.STOPPING, State.STOPPED, State.FAILED}:
-                    self._feed(run, transitions.Stop())
+                    self._executor.feed(run, transitions.Stop())
         if self._ending.kill_due(now):
             for run in self._runs:
                 if run.service.alive:
-                    self._do(run, Do.KILL)
+                    self._executor.kill(run)
 
     def _given_up(self, ended: Ended) -> Ended:
         stuck = tuple(each.pid for run in self._runs for each in run.members[1:] if identity.alive(each))
@@ -373,28 +290,16 @@ class Supervisor:
             runstate.clear(self._paths)
             self._store.lock.sign(None)
 
-    def _autopsy(self, run: Run) -> Ended:
-        return Ended(
-            State.FAILED,
-            reason=self._why(run),
-            service=run.spec.name,
-            exit_code=run.exit_code,
-            signal=run.signal,
-            log=run.spec.log,
-            tail=process.tail(run.spec.log, lines=_TAIL, since=run.record.log_from),
-            oom=run.oom,
-        )
-
     # --- the rest ---------------------------------------------------------------------------------------------------
 
     def _notice_sleep(self) -> None:
         """A suspended laptop, or a stopped supervisor, is no failure: what was measured across the gap is void."""
-        before, self._clocks = self._clocks, clocks()
-        if gap(before, self._clocks):
+        before, self._clocks = self._clocks, clocks.read()
+        if clocks.gap(before, self._clocks):
             for run in self._runs:
                 run.generation += 1
                 run.before = None
-                self._feed(run, transitions.Resumed())
+                self._executor.feed(run, transitions.Resumed())
 
     def _tell(self, event: Event) -> None:
         """Tell the caller. A terminal that is gone must not take the stack down by itself."""
@@ -414,12 +319,5 @@ class Supervisor:
 
 
 _BADNESS = [
-    State.READY,
-    State.PENDING,
-    State.STARTING,
-    State.RESTARTING,
-    State.UNREADY,
-    State.STOPPING,
-    State.STOPPED,
-    State.FAILED,
-]
+    State.READY, State.PENDING, State.STARTING, State.RESTARTING, State.UNREADY, State.STOPPING, State.STOPPED, State.FAILED,
+]  # fmt: skip

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from stackctl import identity, runstate
 from stackctl.errors import StackError
 from stackctl.supervisor.events import AlreadyRunning
-from stackctl.supervisor.looks import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +55,7 @@ class Store:
         now = time.monotonic()
         if not self.dirty and now - self._looked_at >= _LOOK:
             self._looked_at = now
-            self.dirty = fingerprint(self._paths.state) != self._written
+            self.dirty = _fingerprint(self._paths.state) != self._written
             if not self.lock.in_place() and watch:
                 self._found_again(now)
         if not self.dirty:
@@ -70,7 +69,7 @@ class Store:
                 ) from error
             return  # a full disk stops no engine; tried again at the next look
         self.dirty = False
-        self._written = fingerprint(self._paths.state)
+        self._written = _fingerprint(self._paths.state)
 
     def _found_again(self, now: float) -> None:
         """Somebody removed our lock, or our whole directory: nobody could find, let alone stop, this stack any more."""
@@ -83,3 +82,12 @@ class Store:
             self._lost_at = now
         elif now - self._lost_at > _LOST:
             self._on_lost(f"{self._paths.lock} was removed and is another's now")
+
+
+def _fingerprint(path: str) -> tuple[int, int, int] | None:
+    """What changes when somebody else replaces, edits or removes a file; None when it is not there."""
+    try:
+        facts = os.lstat(path)
+    except OSError:
+        return None
+    return facts.st_ino, facts.st_mtime_ns, facts.st_size

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 from stackctl import identity, process, runstate, survivors, transitions, vitals
 from stackctl.errors import StackError
 from stackctl.model import State
-from stackctl.supervisor.looks import how_it_ended, reap_orphans
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from stackctl.paths import StackPaths
     from stackctl.supervisor.logcaps import LogCaps
-    from stackctl.supervisor.looks import Run
+    from stackctl.supervisor.run import Run
     from stackctl.supervisor.store import Store
 
 _SAMPLE_START = 1.0  # seconds between looks at a tree
@@ -84,7 +83,7 @@ class Trees:
                 if said["event"] == "exited":
                     run.exit_code, run.signal = said["code"], said["signal"]
                     run.oom = self._was_out_of_memory(run)
-                    self._feed(run, transitions.Ended(how_it_ended(run)))
+                    self._feed(run, transitions.Ended(run.how_it_ended()))
                 elif said["event"] == "empty":
                     run.empty = True
                 elif said["event"] == "lost":
@@ -125,4 +124,15 @@ class Trees:
         if before is not None:
             self._feed(run, transitions.Sampled(seen.grew_since(before), seen.busy_since(before), seen.stopped))
         if os.getpid() == 1:
-            reap_orphans(rows, {each.child.guard.pid for each in self._runs if each.child is not None})
+            _reap_orphans(rows, {each.child.guard.pid for each in self._runs if each.child is not None})
+
+
+def _reap_orphans(rows: Mapping[int, identity.ProcessRow], guards: Collection[int]) -> None:
+    """Collect processes that ended and were handed to us: a container's first process is given every orphan.
+
+    `rows` are all processes of the machine by pid; `guards` are children whose end is asked for elsewhere.
+    """
+    for each in rows.values():
+        if each.ended and each.parent == 1 and each.pid not in guards:
+            with contextlib.suppress(OSError):
+                os.waitpid(each.pid, os.WNOHANG)

@@ -17,7 +17,7 @@ from stackctl.model import ClientFacts, Probe, ProcessSpec, ServiceKind, State
 from stackctl.paths import StackPaths
 from stackctl.process import guarded
 from stackctl.supervisor import Supervisor, stop
-from stackctl.supervisor.looks import gap
+from stackctl.supervisor.clocks import gap
 from tests.drills.harness import Stack, engine, gateway, stacks, until
 from tests.fakes.ports import free_port
 
