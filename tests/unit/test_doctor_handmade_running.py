@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from stackctl.checks import lanes
 from stackctl.checks.facts import Facts
 from stackctl.checks.handmade import running, settings
 from stackctl.config import Flags
@@ -51,13 +52,18 @@ def test_a_file_that_is_newer_than_its_reader_is_named(server: str, tmp_path: Pa
     assert found(server, file) == ["gateway.file-newer"]
 
 
-def test_another_file_is_named_and_another_server_is_no_matter(server: str, tmp_path: Path) -> None:
+def test_another_file_is_named_and_another_server_is_no_matter(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     later = time.time() + 60
     other = tmp_path / "other.yaml"
     other.write_text("model_list: []\n")
     os.utime(other, (later, later))
     assert found(server, other) == ["gateway.other-file"]
     assert found("http://example.invalid:4000", other) == []
+    just_the_file = Facts({}, str(tmp_path), str(tmp_path), Flags(), True, hand_file=str(other))
+    monkeypatch.setattr(lanes, "LITELLM", server)
+    assert list(running.current(just_the_file)) == []
     link = tmp_path / "link.yaml"
     link.symlink_to(tmp_path / "litellm_config.yaml")
     assert found(server, link) == []

@@ -26,7 +26,8 @@ def current(facts: Facts) -> Iterator[Finding]:
     if facts.hand_file is None:
         return
     url = litellm(facts)
-    other = litellm_process.other_file(url, facts.hand_file)
+    meant = facts.url_target is not None or not facts.static  # else just the file is asked for, and 4000 is a guess
+    other = litellm_process.other_file(url, facts.hand_file) if meant else ""
     if other:
         said = f"started with {other}"
         yield answers.finding("gateway.other-file", Status.WARN, (said,), url=url, other=other, file=facts.hand_file)
