@@ -12,7 +12,7 @@ import json
 import os
 import signal
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from stackctl import blame, driver, files, rendered
@@ -39,6 +39,7 @@ class Order:
     files: tuple[RenderedFile, ...]
     ports: dict[str, Any]  # to be recorded, and kept
     config: str | None  # the file that it came from
+    chosen: dict[str, str] = field(default_factory=dict)  # what flags and variables said over that file
 
     def as_json(self) -> str:
         """The order as text, keys included."""
@@ -72,6 +73,7 @@ class Order:
             files=written,
             ports=data["ports"],
             config=data["config"],
+            chosen=data["chosen"],
         )
 
 
@@ -86,7 +88,7 @@ def supervisor(order: Order, on_event: Callable[[Event], None]) -> Supervisor:
     paths = StackPaths(order.name)
 
     def write() -> None:
-        files.write_private(paths.ports, json.dumps({**order.ports, "config": order.config}))
+        files.write_private(paths.ports, json.dumps({**order.ports, "config": order.config, "chosen": order.chosen}))
         rendered.write(order.files, paths.gateway_dir)
 
     return Supervisor(

@@ -106,14 +106,10 @@ class _Look:
 
     def _configuration(self) -> None:
         self._known.wait()
-        state = self._found.get("state")
-        if state is not None:
+        if self._found.get("state") is not None or "state_error" in self._found:
             self._found["flags"] = as_started.source(self._found["flags"], self._found["paths"], self._found["environ"])
         try:
             loaded = config.load(self._found["flags"], self._found["environ"])
-            if state is not None:
-                self._found["flags"] = flags = as_started.choices(self._found["flags"], loaded, state)
-                loaded = config.load(flags, self._found["environ"])
         except (StackError, OSError) as error:
             self._found["load_error"] = error if isinstance(error, StackError) else StackError(str(error))
             return

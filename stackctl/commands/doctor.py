@@ -43,7 +43,13 @@ def run(request: Request) -> Outcome:
     if request.fix:
         from stackctl.commands import doctor_fix
 
-        mended = doctor_fix.mend(lambda static: examine(replace(request, static=static)), request)
+        def look(static: bool) -> tuple[Facts, tuple[Ran, ...]]:
+            nonlocal request
+            facts, ran = examine(replace(request, static=static))
+            request = replace(request, flags=facts.flags)  # what a repair stops is looked at as it was started
+            return facts, ran
+
+        mended = doctor_fix.mend(look, request)
     facts, ran = examine(request)
     findings = [finding for each in ran for finding in each.findings]
     seconds = time.monotonic() - facts.began

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _BAD = {Status.FAIL, Status.WARN}
 _ONE_AT_A_TIME = "configuration.unusable"  # a file is refused for its first error: the next one was there before
+_REFUSED = {"configuration.unusable", "configuration.unreadable"}
 _HIDES = {"configuration.unreadable"}  # of what cannot be read nothing more was known
 _NOT_READ = "gateway.file-newer"  # what stackctl did not start is not its to restart
 _OFTEN = 5  # repairs of one kind in a run
@@ -153,8 +154,7 @@ def _one(
         applied.undo()
         _interrupted(stack)
         raise
-    reveals = bool(change.fetches or change.variables) or finding.id in _HIDES
-    worse = _worse(finding, before, after, reveals=reveals)
+    worse = _worse(finding, change, before, after)
     if worse:
         applied.undo()
         gone = " (what was removed stays so)" if change.removals else ""
@@ -178,16 +178,15 @@ def _interrupted(stack: Stack) -> None:
     stack.interrupted()
 
 
-def _worse(finding: Finding, before: Sequence[Ran], after: Sequence[Ran], *, reveals: bool) -> str:
-    """Why the repair is not to be kept: its finding is still there, or an earlier part of the chain fails now.
-
-    One that `reveals` made something whole: what is said of it then was true before.
+def _worse(finding: Finding, change: repairs.Change, before: Sequence[Ran], after: Sequence[Ran]) -> str:
+    """Why the repair is not to be kept: its finding is still there, an earlier part of the chain fails now, or the file that
+    it wrote is refused. Of what was made whole or could not be read, what is said then was true before.
     """
     known = {(each.id, each.cause) for one in before for each in one.findings}
     now = [each for one in after for each in one.findings if each.status in _BAD]
     if any((each.id, each.cause) == (finding.id, finding.cause) for each in now):
         return f"{finding.id} is still there"
-    if reveals:
+    if change.fetches or change.variables or finding.id in _HIDES:
         return ""
     order = {hop.value: number for number, hop in enumerate(Hop)}
     here = order.get(finding.hop, len(order))
@@ -196,7 +195,7 @@ def _worse(finding: Finding, before: Sequence[Ran], after: Sequence[Ran], *, rev
         for each in now
         if each.status is Status.FAIL
         and (each.id, each.cause) not in known
-        and order.get(each.hop, len(order)) <= here
+        and (order.get(each.hop, len(order)) <= here or (change.edits and each.id in _REFUSED))
         and not each.id == finding.id == _ONE_AT_A_TIME
     ]
     return f"now {new[0].id}: {new[0].cause}" if new else ""

@@ -21,7 +21,7 @@ from stackctl import (
     shell,
     starting,
 )
-from stackctl.checks import commands, preflight
+from stackctl.checks import as_started, commands, preflight
 from stackctl.clients import claude
 from stackctl.commands import provision
 from stackctl.config import EMBEDDED, Flags
@@ -190,6 +190,7 @@ def order_of(prepared: Prepared) -> Order:
         files=render.render(plan),
         ports=prepared.ports.record(),
         config=prepared.loaded.source,
+        chosen=as_started.chosen(prepared.loaded),
     )
 
 

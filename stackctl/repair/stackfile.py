@@ -32,8 +32,13 @@ def edit(here: Here, says: str, text: str) -> Change:
 
 
 def put(here: Here, path: str, word: str) -> Change:
-    """`stack.set PATH VALUE`."""
-    return edit(here, f"set {path}: {word}", yamltext.put(here.text(file_of(here.facts)), keys(path), value(word)))
+    """`stack.set PATH VALUE`. An engine that stood nowhere is written with its model: without one it would be refused."""
+    text, way = here.text(file_of(here.facts)), keys(path)
+    said = value(text)
+    if way[0] == "engines" and not (said and said.get("engines")) and here.facts.loaded is not None:
+        model = here.facts.loaded.engines[way[1]].model
+        text = yamltext.put(text, ["engines", way[1], "model"], model) if model else text
+    return edit(here, f"set {path}: {word}", yamltext.put(text, way, value(word)))
 
 
 def take(here: Here, path: str) -> Change:

@@ -122,6 +122,26 @@ def test_what_its_supervisor_heals_is_waited_for_and_not_repaired(home: Home) ->
     assert (after["services"][0]["state"], after["supervisor"]) == ("ready", status["supervisor"])
 
 
+def test_a_stack_is_looked_at_and_repaired_as_it_was_started_whatever_this_shell_says(home: Home) -> None:
+    file = home.config(port=free_port())
+    written = json.loads(file.read_text())
+    del written["engines"]["main"]["model"]
+    file.write_text(json.dumps(written))
+    home.started.append("default")
+    home.run("up", "-d", "--yes", "-c", file, "--model", "scripted")
+    assert wrong(doctor(home)) == []
+    before, paths = home.data("status"), home.paths()
+    os.kill(before["supervisor"]["pid"], signal.SIGKILL)
+    until(lambda: not runstate.is_locked(paths), 20, "the lock is free")
+    with open(paths.state, "w", encoding="utf-8") as stream:
+        stream.write("{")
+    found = json.loads(home.run("doctor", "--static", "--json", "--fix", "--yes").stdout)["data"]
+    assert [(each["finding"], each["outcome"]) for each in found["repairs"]] == [("engine.state-broken", "repaired")]
+    after = home.data("status")
+    assert after["gateway_url"] == before["gateway_url"]
+    assert [each["model"] for each in after["services"]] == [each["model"] for each in before["services"]]
+
+
 def test_what_cannot_be_looked_at_is_a_usage_error(home: Home, tmp_path: Path) -> None:
     for words in (("--url", "ftp://x"), ("--url", "http://127.0.0.1:1", "--key-file", str(tmp_path / "none"))):
         home.run("doctor", *words, expect=2)

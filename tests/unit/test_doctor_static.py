@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -308,6 +309,24 @@ def test_a_stack_that_was_started_with_a_named_file_is_looked_at_in_its_director
     assert as_started.source(Flags(), paths, {}) == Flags(config=str(file))  # `up -c stack.yaml` was consent
     trust.add(str(file))
     assert as_started.source(Flags(), paths, {}) == Flags()
+
+
+def test_what_was_chosen_at_the_start_counts_where_nothing_else_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STACKCTL_HOME", str(tmp_path / "state"))
+    paths, file = StackPaths("default"), tmp_path / "mine.yaml"
+    os.makedirs(paths.root, mode=0o700)
+    file.write_text("engines: {main: {port: 8001}}")
+    chosen = as_started.chosen(config.load(Flags(str(file), model=str(tmp_path), gateway="direct"), {}))
+    assert chosen == {"model": str(tmp_path), "gateway": "direct"}
+    files.write_private(paths.ports, json.dumps({"config": str(file), "chosen": chosen}))
+    as_it_was = Flags(str(file), model=str(tmp_path), gateway="direct")
+    assert as_started.source(Flags(), paths, {}) == as_it_was
+    assert as_started.source(Flags(str(file)), paths, {}) == as_it_was
+    assert as_started.source(Flags(model="b"), paths, {}) == replace(as_it_was, model="b")
+    assert as_started.source(Flags(), paths, {"STACKCTL_MODEL": "b"}) == replace(as_it_was, model=None)
+    assert as_started.source(Flags("other.yaml"), paths, {}) == Flags("other.yaml")
 
 
 def test_looking_that_breaks_is_a_finding_and_no_traceback(

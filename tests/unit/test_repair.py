@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from stackctl import repair, trust
+from stackctl import config, repair, trust
 from stackctl.catalog import symptoms
 from stackctl.checks import answers
 from stackctl.checks.facts import Facts
@@ -67,6 +67,19 @@ def test_a_value_of_the_configuration_is_set_and_put_back(home: Path) -> None:
     applied.undo()
     assert file.read_text() == CONFIG
     assert sorted(each.name for each in home.iterdir()) == ["mine.yaml"]
+
+
+@pytest.mark.parametrize("text", ["", "# mine\n", "gateway: {port: 4000}\n"])
+def test_an_engine_that_stood_nowhere_is_written_with_its_model(home: Path, text: str) -> None:
+    file = home / "mine.yaml"
+    file.write_text(text)
+    known = facts(home, config=file)
+    known = replace(known, loaded=config.load(known.flags, {}))
+    change = repair.propose(known, finding("stack.set engines.main.port 8123"))
+    assert change is not None
+    repair.apply(change, nothing)
+    assert config.load(known.flags, {}).engine.port == 8123
+    assert file.read_text().startswith(text)
 
 
 def test_a_key_that_is_written_is_not_shown(home: Path) -> None:
