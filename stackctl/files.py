@@ -92,6 +92,21 @@ def create_private(path: str, data: str) -> bool:
     return True
 
 
+def read_given(path: str, limit: int) -> bytes:
+    """Read at most `limit` bytes of a file that the user names, without waiting at a FIFO.
+
+    Raises OSError as `open` does, also for a pipe or a device: it is read more than once. /dev/null is an empty file.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with os.fdopen(handle, "rb") as stream:
+        facts = os.fstat(handle)
+        if stat.S_ISDIR(facts.st_mode):
+            raise OSError(21, os.strerror(21), path)
+        if not stat.S_ISREG(facts.st_mode) and facts.st_rdev != os.stat(os.devnull).st_rdev:
+            raise OSError(22, "it is a pipe or a device, and not a file", path)
+        return stream.read(limit)
+
+
 def read_private(path: str, limit: int = -1) -> bytes:
     """Read a file of ours, at most `limit` bytes, without following a symlink or waiting at a FIFO.
 

@@ -63,6 +63,14 @@ def hidden(secrets: Iterable[str]) -> Callable[[str], str]:
     return hide
 
 
+def printable(text: str) -> str:
+    """The text on one line, with what a terminal would obey written out: a server, a file's name or a key may hold anything."""
+    if text.isprintable():
+        return text
+    line = " ".join(text.splitlines())
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
+
+
 def passwords(text: str) -> str:
     """The text without the passwords in its addresses."""
     for pattern in _PASSWORDS:

@@ -69,8 +69,7 @@ def _write(known: set[str], code: dict[str, list[str]]) -> None:
 
 def _read(path: str) -> bytes:
     try:
-        with open(path, "rb") as stream:
-            raw = stream.read(LIMIT + 1)
+        raw = files.read_given(path, LIMIT + 1)
     except FileNotFoundError as error:
         raise ConfigError(f"there is no configuration file {path}", remedy=_pointed(path)) from error
     except OSError as error:

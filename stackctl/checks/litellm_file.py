@@ -6,6 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
+from stackctl import files
 from stackctl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 REFERENCE = "os.environ/"  # before the name of a variable
 _LARGEST = 1 << 20  # bytes of a configuration that are read
 _MOST = 50  # files
+_DEEPEST, _VALUES = 60, 300_000  # levels and values of a file; real ones have ten and some thousands
 _TAB = re.compile(rb" *\t")
 
 
@@ -47,21 +49,45 @@ def one(path: str) -> Mapping[str, Any]:
 
     raw = b""
     try:
-        with open(path, "rb") as stream:
-            raw = stream.read(_LARGEST)
+        raw = files.read_given(path, _LARGEST + 1)
+        if len(raw) > _LARGEST:
+            raise ConfigError(f"{path} is larger than {_LARGEST >> 20} MiB", remedy="split it by  include:")
+        raw.decode()
         found = yaml.load(raw, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - a SafeLoader
+        _bounded(found, path)
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}:{line}: not UTF-8", remedy="save the file as UTF-8") from error
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}", remedy="name a file that you can read") from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark is not None else path
-        said = getattr(error, "problem", None) or error
+        said = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        if isinstance(error, RecursionError):
+            said = "nested too deeply"
         if mark is not None and _TAB.match(b"".join(raw.splitlines()[mark.line : mark.line + 1])):
             said = "a tab stands before the first word, and YAML takes only blanks there"
         raise ConfigError(f"{where}: {said}", remedy="correct that line") from error
     if not isinstance(found, dict):
         raise ConfigError(f"{path} is not a mapping", remedy="it begins with  model_list:")
     return found
+
+
+def _bounded(found: Any, path: str) -> None:
+    """Raise ConfigError for what only aliases can make: a value within itself, or one that unfolds without end."""
+    waiting, seen = [(found, 0)], 0
+    while waiting:
+        value, depth = waiting.pop()
+        seen += 1
+        if depth > _DEEPEST:
+            raise ConfigError(f"{path}: nested too deeply", remedy="it has six levels at most")
+        if seen > _VALUES:
+            raise ConfigError(
+                f"{path}: its aliases (*) unfold to more than {_VALUES:,} values", remedy="write it without them"
+            )
+        within = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        waiting += [(each, depth + 1) for each in within]
 
 
 def looked_up(value: Any, environ: Mapping[str, str]) -> str | None:

@@ -115,11 +115,15 @@ class _Run:
             self._changed.notify()
 
     def _sayable(self, found: Finding, check: Check) -> Finding:
-        """The finding as it may be shown: its commands to be typed as they stand, and no key or password in it."""
+        """The finding as it may be shown: its commands to be typed as they stand, on one line, and no key or password in it."""
         hide = redact.hidden(self._facts.secrets)
         found = commands.typed(found, self._facts, check.id)
+
+        def said(text: str) -> str:
+            return redact.printable(hide(text))
+
         return dataclasses.replace(
-            found, cause=hide(found.cause), evidence=tuple(map(hide, found.evidence)), remedy=hide(found.remedy)
+            found, cause=said(found.cause), evidence=tuple(map(said, found.evidence)), remedy=said(found.remedy)
         )
 
     def _give_up(self) -> None:

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stackctl import addresses, fetch, names, redact, shell
+from stackctl import addresses, fetch, files, names, redact, shell
 from stackctl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -66,8 +66,7 @@ def check(request: Request) -> None:
 
 def _config(path: str) -> None:
     try:
-        with open(path, "rb") as stream:
-            stream.read(1)
+        files.read_given(path, 1)
     except FileNotFoundError as error:
         if not path or names.started_from(os.path.abspath(path)) is None:
             said = f"there is no configuration file {path}" if path else "--config is empty"
@@ -93,9 +92,14 @@ def _address(url: str) -> None:
     place = addresses.parts(url)
     if place.username is not None or place.password is not None:  # not shown: terminals are recorded
         raise ConfigError("--url has a name or password in it, which no client of a model server sends", remedy="leave it out, and give the server's key by --key-file FILE")  # fmt: skip
+    shown = redact.passwords(url)
     if not place.hostname:
-        shown = redact.passwords(url)
-        raise ConfigError(f"--url is not an http address: {shown}", remedy="write it like  http://127.0.0.1:8000")
+        whole = f"http://{shown.strip().removeprefix('//')}"
+        near = whole if "://" not in shown and addresses.parts(whole).hostname else "http://127.0.0.1:8000"
+        raise ConfigError(f"--url is not an http address: {shown}", remedy=f"write it like  {near}")
+    if "?" in url or "#" in url:
+        bare = re.split(r"[?#]", shown)[0]
+        raise ConfigError(f"--url has a `?` or `#` in it, and clients put their own path behind an address: {shown}", remedy=f"write  {bare}")  # fmt: skip
 
 
 def _report(path: str) -> None:
@@ -117,11 +121,10 @@ def _shell(kind: str, *, fix: bool, as_json: bool) -> None:
 def is_litellm(path: str) -> bool:
     """Whether a configuration file is LiteLLM's own: it has one of its sections or rows, or is empty and called so."""
     try:
-        with open(path, "rb") as stream:
-            text = stream.read(1 << 20)
-            return _LITELLM.search(text) is not None or (not text.strip() and "litellm" in os.path.basename(path))
+        text = files.read_given(path, 1 << 20)
     except OSError:
         return False
+    return _LITELLM.search(text) is not None or (not text.strip() and "litellm" in os.path.basename(path))
 
 
 def key(path: str | None) -> str | None:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12))
+
+
 def written(root: Path, **files: str) -> str:
     for name, text in files.items():
         path = root / name.replace("__", "/")
@@ -47,8 +50,19 @@ def test_a_nested_file_that_lies_beside_the_first_one_is_read_there(tmp_path: Pa
         ({"main": "include: [models.yaml]\n", "models": "a: 1\nb: [\n"}, "models.yaml:3"),
         ({"main": "model_list:\n\t- model_name: a\n"}, "main.yaml:2: a tab stands before the first word"),
         ({"main": "- a\n"}, "main.yaml is not a mapping"),
+        ({"main": "model_list: &a\n- *a\n"}, "nested too deeply"),
+        ({"main": f"model_list: {'[' * 5000}{']' * 5000}\n"}, "nested too deeply"),
+        ({"main": BOMB}, "unfold to more than"),
+        ({"main": f"a: {'x' * (1 << 20)}\n"}, "is larger than 1 MiB"),
+        ({"main": "a: 1\nb: \x00\n"}, "control characters are not allowed$"),
     ],
 )
 def test_what_litellm_could_not_read_is_said_with_its_file(tmp_path: Path, files: dict[str, str], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         litellm_file.read(written(tmp_path, **files))
+
+
+def test_a_file_that_is_not_utf_8_is_said_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "main.yaml").write_bytes("a: 1\n# é\n".encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"main\.yaml:2: not UTF-8"):
+        litellm_file.read(str(tmp_path / "main.yaml"))

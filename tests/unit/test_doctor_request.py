@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import pytest
 
+from stackctl import trust
 from stackctl.checks import bundle, facts, roster, runner
 from stackctl.commands import doctor, doctor_request
 from stackctl.commands.doctor_request import Request
@@ -60,6 +62,32 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_looked_at(request_: 
     assert says in refused.value.message
     assert refused.value.remedy
     assert PASSWORD not in f"{refused.value.message}{refused.value.remedy}"
+
+
+@pytest.mark.parametrize(
+    ("url", "remedy"),
+    [
+        ("127.0.0.1:8000/v1", "http://127.0.0.1:8000/v1"),
+        ("box:8000", "http://box:8000"),
+        (" http://127.0.0.1:8000", "http://127.0.0.1:8000"),
+        ("http://127.0.0.1:8000/?x=1", "http://127.0.0.1:8000/"),
+        ("http://127.0.0.1:8000#x", "http://127.0.0.1:8000"),
+        ("unix:///tmp/x.sock", "http://127.0.0.1:8000"),
+    ],
+)
+def test_an_address_is_corrected_where_it_can_be(url: str, remedy: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        doctor_request.check(Request(Flags(), url=url))
+    assert refused.value.remedy.endswith(f"  {remedy}")
+
+
+def test_a_pipe_is_no_configuration_and_nobody_waits_at_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match="it is a pipe"):
+        doctor_request.check(Request(Flags(config="pipe")))
+    with pytest.raises(ConfigError, match="it is a pipe"):
+        trust.content(str(tmp_path / "pipe"), named=True)
+    assert trust.content(os.devnull, named=True) == b""
 
 
 def test_what_is_meant_is_looked_at(tmp_path: Path) -> None:

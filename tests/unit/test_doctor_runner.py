@@ -168,3 +168,11 @@ def test_rows_that_lead_to_one_engine_have_no_check_twice_while_no_gateway_runs(
     names = [each.id for each in live.checks(facts)]
     assert len(names) == len(set(names))
     assert "client@engine:a" in names
+
+
+def test_what_a_terminal_would_obey_is_written_out_on_one_line() -> None:
+    name = "a\x1b]0;PWN\x07\x1b[2J\u202eb\nc"
+    made = Finding("x", Status.FAIL, name, (name, "plain"), f"set {name}")
+    (found,) = runner.run((check("a", lambda _: [made]),), FACTS, budget=60)
+    shown = r"a\x1b]0;PWN\x07\x1b[2J\u202eb c"
+    assert (found.cause, found.evidence, found.remedy) == (shown, (shown, "plain"), f"set {shown}")

@@ -79,11 +79,13 @@ def test_servers_behind_one_address_that_are_not_alike_are_named() -> None:
     [
         ((301, {"Location": "https://a.example/v1/messages?by=me"}, b""), "engine.redirect", "https://a.example ;"),
         ((307, {"Location": "https://a.example/login?key=sk-1"}, b""), "engine.redirect", "https://a.example/login ;"),
+        ((301, {"Location": "/ui"}, b""), "engine.redirect", "/ui ;"),
+        ((204, {}, b""), "engine.not-http", "what holds the port"),
         ((404, {}, NGINX.format("404 Not Found").encode()), "engine.proxy-path", "another path"),
         ((400, {"Server": "squid/5.7"}, b"<html><title>ERROR</title></html>"), "engine.leads-out", "HTTPS_PROXY"),
         ((404, {}, b'{"detail": "Not Found"}'), "engine.no-chat", "a model that chats"),
     ],
-    ids=["https", "login", "other path", "forward proxy", "embeddings"],
+    ids=["https", "login", "beside", "nothing", "other path", "forward proxy", "embeddings"],
 )
 def test_an_address_that_leads_elsewhere_says_where_to_look(made: Answer, name: str, says: str) -> None:
     with server(lambda *_: made) as peer:

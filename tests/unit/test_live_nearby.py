@@ -20,9 +20,11 @@ class _Models(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        self.send_response(200 if self.path == "/v1/models" else 404)
-        self.send_header("content-length", "0")
+        known = self.path in {"/v1/models", "/v1/v1/models", "/v1/chat/v1/models"}  # vLLM wants a key of all below /v1
+        self.send_response(200 if known else 404)
+        self.send_header("content-length", "2")
         self.end_headers()
+        self.wfile.write(b"{}")
 
 
 class _Other(_Models):
@@ -50,6 +52,12 @@ def test_the_address_where_a_server_with_models_answers(port: int) -> None:
 @pytest.mark.parametrize("host", ["192.0.2.77", "nowhere.invalid"])
 def test_nothing_is_said_of_another_machine(port: int, host: str) -> None:
     assert not nearby.instead(f"http://{host}:{port}")
+
+
+@pytest.mark.parametrize("port", [_Models], indirect=True)
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions", "/ui"])
+def test_an_address_that_is_too_long_ends_before_what_clients_add(port: int, path: str) -> None:
+    assert nearby.above(f"http://127.0.0.2:{port}{path}") == f"http://127.0.0.2:{port}"
 
 
 @pytest.mark.parametrize("port", [_Other], indirect=True)

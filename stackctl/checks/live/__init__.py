@@ -196,14 +196,14 @@ def _bound(probe: Probe, peer: Peer, engine: Peer | None, *, alone: bool) -> Cal
     def run(facts: Facts) -> list[Finding]:
         if not alone:
             with peer.lock.talk():
-                return _said(facts, peer, [] if peer.over else probe(peer, engine))
+                return _said(facts, peer, [] if peer.over else probe(peer, engine), probe)
         with peer.lock.alone(peer.left(_SECONDS)) as quiet:
-            return _said(facts, peer, probe(peer, engine) if quiet and not peer.over else [])
+            return _said(facts, peer, probe(peer, engine) if quiet and not peer.over else [], probe)
 
     return run
 
 
-def _said(facts: Facts, peer: Peer, found: Iterable[Finding]) -> list[Finding]:
+def _said(facts: Facts, peer: Peer, found: Iterable[Finding], probe: Probe) -> list[Finding]:
     """Clean, and said once: what two questions run into is one fault."""
     kept = []
     told = [*(between.retold(peer, each) for each in found), *between.unsteady(peer)]
@@ -213,7 +213,8 @@ def _said(facts: Facts, peer: Peer, found: Iterable[Finding]) -> list[Finding]:
         else:
             kept.append(_with_own_code(facts, peer, each))
     if peer.over and not kept:
-        kept.append(Finding("doctor.no-time", Status.SKIPPED, "there was no time left to ask", hop=peer.where))
+        said = f"there was no time left to see that: {_first_line(probe)}"
+        kept.append(Finding("doctor.no-time", Status.SKIPPED, said, hop=peer.where))
     return kept
 
 

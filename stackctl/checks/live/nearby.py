@@ -72,7 +72,8 @@ def above(url: str) -> str:
     """The address of a server above a path that it does not have (`/v1/messages`, `/ui`); empty where none answers there."""
     at = addresses.parts(url)
     names = [each for each in at.path.split("/") if each]
-    for kept in range(len(names) - 1, -1, -1):
+    longest = names.index("v1") if "v1" in names else len(names) - 1  # which clients add themselves
+    for kept in range(longest, -1, -1):
         root = f"{at.scheme}://{at.netloc}" + "".join(f"/{each}" for each in names[:kept])
         answer = probe.request(Probe(f"{root}/v1/models", timeout=_SECONDS))
         if answer.status in {200, 401, 403} and answer.json() is not None:

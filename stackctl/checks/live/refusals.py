@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
 
 from stackctl.checks.answers import finding
 from stackctl.checks.live import between, listing, nearby, pages, seen
@@ -102,8 +103,8 @@ def _no_path(peer: Peer, engine: Peer | None, shown: tuple[str, ...]) -> Finding
 
 
 def _not_http(reply: Reply) -> bool:
-    """A redirect, or a page where there should be an answer."""
-    return 300 <= reply.status < 400 or (reply.status == 200 and reply.body is None and not reply.streamed)
+    """A redirect, a page where there should be an answer, or a success without one (204)."""
+    return 200 < reply.status < 400 or (reply.status == 200 and reply.body is None and not reply.streamed)
 
 
 def _no_answer(peer: Peer, reply: Reply) -> Finding:
@@ -119,7 +120,7 @@ def _no_answer(peer: Peer, reply: Reply) -> Finding:
         name = "cut"
     elif location:
         name = "redirect"
-        said |= _leads(location)
+        said |= _leads(urljoin(f"{peer.endpoint.url}/v1/messages", location))
     return finding(f"{peer.where}.{name}", Status.FAIL, (reply.shown(),), **said)
 
 
