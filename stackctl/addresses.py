@@ -27,6 +27,11 @@ def parts(url: str) -> SplitResult:
     return found if usable else _NONE
 
 
+def root(url: str) -> str:
+    """An address without the /v1 that OpenAI's clients want at its end."""
+    return url.strip().rstrip("/").removesuffix("/v1")
+
+
 def place(url: str) -> tuple[str, int]:
     """Host and port that a client of an http(s) address connects to; ("", 80) for anything else."""
     at = parts(url)

@@ -174,3 +174,8 @@ class Finding:
     blocks: bool = True
     by_hand: str = ""
     service: str = ""
+
+    @property
+    def bad(self) -> bool:
+        """Whether something should be done about it: it is broken, or a warning."""
+        return self.status in {Status.FAIL, Status.WARN}

@@ -6,7 +6,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from stackctl import probe
+from stackctl import addresses, probe
 from stackctl.errors import ConfigError
 from stackctl.model import Probe
 from stackctl.plan import RemoteFacts
@@ -30,7 +30,7 @@ def api_key(given: EngineConfig | HostedConfig, who: str = "the engine") -> str 
 
 def discover(engine: EngineConfig) -> RemoteFacts | None:
     """Ask the engine at `url:` for its model, window and protocol; None when it does not answer."""
-    base = str(engine.url).rstrip("/").removesuffix("/v1")
+    base = addresses.root(str(engine.url))
     key = api_key(engine)
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     models = probe.request(Probe(f"{base}/v1/models", headers=headers, timeout=_SECONDS))

@@ -49,7 +49,7 @@ def named(found: Finding) -> Finding:
 def bad(found: Iterable[Finding]) -> Iterator[Finding]:
     """Those that are not fine, under the doctor's names."""
     for each in found:
-        if each.status in {Status.FAIL, Status.WARN}:
+        if each.bad:
             yield named(each)
 
 

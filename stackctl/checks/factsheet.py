@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from stackctl.config import Flags, Loaded
     from stackctl.errors import StackError
     from stackctl.host import Host
+    from stackctl.model import ClientFacts
     from stackctl.paths import StackPaths
     from stackctl.planning import Prepared
     from stackctl.runstate import StackState
@@ -57,6 +58,11 @@ class Facts:
     def own(self) -> bool:
         """Whether this is about a stack of stackctl's, and not about something made by hand."""
         return self.url_target is None and self.hand_file is None
+
+    @property
+    def client(self) -> ClientFacts | None:
+        """What the stack that runs tells clients; None where none runs, or it is not ready yet."""
+        return self.state.client if self.running and self.state is not None else None
 
     def clean(self, line: str) -> str:
         """A line of a log or an answer without secrets and control characters."""

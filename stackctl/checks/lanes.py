@@ -64,7 +64,7 @@ def _lane(
     named = prepared.loaded.engines[engine.name].api_key
     if named:
         key = facts.environ.get(named.removeprefix("env/")) or key
-    client = facts.state.client if facts.running and facts.state is not None else None
+    client = facts.client
     window, served = engine.window, engine.served
     if client is not None:
         told = {each.engine: (each.window, each.served) for each in client.routes}
@@ -102,7 +102,7 @@ def client_key(environ: Mapping[str, str]) -> str | None:
 
 def _address(facts: Facts, key: str | None) -> tuple[Lane, ...]:
     """One server of unknown kind: it is asked what it is, unless nothing may be asked."""
-    url = str(facts.url_target).rstrip("/").removesuffix("/v1")
+    url = addresses.root(str(facts.url_target))
     key = key or client_key(facts.environ)
     seen = target.Seen() if facts.static else target.look(url, key)
     model = facts.flags.model or seen.model
@@ -122,7 +122,7 @@ def _hand(facts: Facts, key: str | None) -> tuple[Lane, ...]:
     """A lane for each model name of a hand-written LiteLLM file; the first deployment of a name counts."""
     rows = (facts.hand_config or {}).get("model_list")
     asked = facts.url_target is not None or _listens(LITELLM)
-    url = litellm(facts).rstrip("/").removesuffix("/v1")
+    url = addresses.root(litellm(facts))
     environ = {**facts.environ, **(_environ_at(url, facts.hand_file) if asked else {})}
     general = (facts.hand_config or {}).get("general_settings")
     master = looked_up(general.get("master_key"), environ) if isinstance(general, dict) else None
@@ -142,7 +142,7 @@ def _hand(facts: Facts, key: str | None) -> tuple[Lane, ...]:
         served = model.partition("/")[2] or model
         behind = None
         if isinstance(base, str) and not handed_on:
-            at = base.strip().rstrip("/").removesuffix("/v1")
+            at = addresses.root(base)
             sent = looked_up(params.get("api_key"), environ)
             wanted = sent is None and asked and not facts.static and target.wants_key(at)
             sent = _by_itself(model, environ) if wanted else sent

@@ -297,4 +297,4 @@ def run(
     prepared: Prepared, checks: tuple[Callable[[Prepared], Iterator[Finding]], ...] = (*MACHINE, *TOOLS)
 ) -> list[Finding]:
     """All findings that are not fine. Raises PreflightError where a check itself cannot go on."""
-    return [finding for check in checks for finding in check(prepared) if finding.status in {Status.FAIL, Status.WARN}]
+    return [finding for check in checks for finding in check(prepared) if finding.bad]

@@ -157,7 +157,7 @@ def _once(every: Iterable[Ran]) -> tuple[Ran, ...]:
     for ran in every:
         kept = []
         for each in ran.findings:
-            twice = each.status in {Status.FAIL, Status.WARN} and (each.id, each.cause) in said
+            twice = each.bad and (each.id, each.cause) in said
             said.add((each.id, each.cause))
             kept.append(Finding(each.id, Status.SKIPPED, "needs no second word", hop=each.hop) if twice else each)
         found.append(dataclasses.replace(ran, findings=tuple(kept)))

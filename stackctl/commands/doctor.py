@@ -160,7 +160,7 @@ def _words(names: Sequence[str]) -> str:
 
 def _shown(finding: Finding) -> Iterator[str]:
     yield f"  {_MARKS[finding.status]:<6}{finding.id}{f': {finding.cause}' if finding.cause else ''}"
-    if finding.status in {Status.FAIL, Status.WARN}:
+    if finding.bad:
         yield from (f"{_INDENT}| {line}" for line in finding.evidence)
         if finding.remedy:
             yield f"{_INDENT}try: {finding.remedy}"

@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from stackctl import addresses
 from stackctl.clients.claude import twin
 from stackctl.config import CLIENT_MODEL, EMBEDDED
 from stackctl.errors import ConfigError
@@ -36,7 +37,7 @@ def plan(given: EngineInputs, facts: list[Fact], notes: list[str], *, direct: bo
 def _remote(given: EngineInputs, facts: list[Fact]) -> EnginePlan:
     loaded, remote = given.loaded, given.remote
     engine, path = given.config, given.path
-    url = str(engine.url).rstrip("/").removesuffix("/v1")
+    url = addresses.root(str(engine.url))
     served = engine.model or (remote.served if remote else "")
     if not served:
         said = "does not say which model it serves" if remote else "does not answer"

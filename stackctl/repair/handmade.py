@@ -100,7 +100,7 @@ def base(here: Here, name: str) -> Change | None:
     """`litellm.base NAME`: the address that all other deployments with one have, as its provider wants it."""
     found = yamltext.data(here.text(file_of(here)))["model_list"]
     known = {
-        str(each["litellm_params"]["api_base"]).rstrip("/").removesuffix("/v1")
+        addresses.root(str(each["litellm_params"]["api_base"]))
         for each in found
         if "api_base" in each["litellm_params"]
     }
@@ -182,7 +182,7 @@ def moved(here: Here, name: str, new: str) -> Change:
 def _bases(here: Here, name: str) -> tuple[list[str], str]:
     """The addresses of all deployments, without `/v1`, and the one of NAME."""
     found = yamltext.data(here.text(file_of(here)))["model_list"]
-    bases = [_root(str(each["litellm_params"].get("api_base", ""))) for each in found]
+    bases = [addresses.root(str(each["litellm_params"].get("api_base", ""))) for each in found]
     return bases, next(base for each, base in zip(found, bases, strict=True) if each.get("model_name") == name)
 
 
@@ -197,10 +197,6 @@ def served(here: Here, model: str, names: str) -> Change | None:
         if slash and old == model:
             text = yamltext.put(text, ["model_list", str(number), "litellm_params", "model"], f"{provider}/{one[1]}")
     return edit(here, f"ask for {one[1]} in place of {model}", text)
-
-
-def _root(base: str) -> str:
-    return base.rstrip("/").removesuffix("/v1")
 
 
 def patience(here: Here) -> Change | None:

@@ -31,9 +31,9 @@ def stacks(here: Here, names: str) -> Change | None:
     What a stack never sets is taken away.
     """
     facts = here.facts
-    if not facts.own or not facts.running or facts.state is None or facts.state.client is None:
+    if not facts.own or facts.client is None:
         return None
-    client = claude.for_installed(asdict(facts.state.client), facts.environ)
+    client = claude.for_installed(asdict(facts.client), facts.environ)
     wanted = claude.environment(client, facts.client_key, facts.environ)
     if claude.TOKEN in names.split() and claude.TOKEN not in wanted:
         return None  # its key file is gone, which is another finding

@@ -46,7 +46,7 @@ class Pointer:
 
 def agents(facts: Facts) -> Iterator[Finding]:
     """Other agents whose files point at this stack can use it."""
-    client = facts.state.client if facts.own and facts.running and facts.state is not None else None
+    client = facts.client if facts.own else None
     if client is None:
         return
     for each in (*_codex(facts), *_opencode(facts), *_qwen(facts)):

@@ -29,7 +29,7 @@ _SPOILERS = {"CLAUDE_CODE_ATTRIBUTION_HEADER": "0"}  # what keeps the prompt's b
 
 def tiers(facts: Facts) -> Iterator[Finding]:
     """Each name that Claude Code asks for in the background is one that the stack serves."""
-    client = facts.state.client if facts.state is not None and facts.running else None
+    client = facts.client
     if client is None or not told.uses(facts):
         return
     served = {client.model, client.served, *(facts.loaded.config.aliases if facts.loaded is not None else ())}

@@ -63,7 +63,7 @@ def _unreadable(path: str) -> tuple[str, str]:
 
 def overrule(facts: Facts) -> Iterator[Finding]:
     """No settings file of Claude Code's says something else than the stack."""
-    client = facts.state.client if facts.state is not None and facts.running else None
+    client = facts.client
     if client is None:
         return
     wanted = claude.environment(claude.for_installed(asdict(client), facts.environ), facts.client_key, facts.environ)
@@ -112,7 +112,7 @@ def _names(folder: str) -> list[str]:
 
 def start_files(facts: Facts) -> Iterator[Finding]:
     """No start-up file and no editor sets another address."""
-    client = facts.state.client if facts.state is not None and facts.running else None
+    client = facts.client
     if client is None:
         return
     wanted = claude.environment(claude.for_installed(asdict(client), facts.environ), None, facts.environ)

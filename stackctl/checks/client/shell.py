@@ -93,7 +93,7 @@ def variables(facts: Facts) -> Iterator[Finding]:
         yield answers.finding(
             "client.switch", Status.FAIL, [f"{name} is set" for name in on], name=on[0], names=" ".join(on)
         )
-    client = facts.state.client if facts.state is not None and facts.running else None
+    client = facts.client
     if client is None or not told.uses(facts):
         return
     asked, where = _asked(facts, environ)

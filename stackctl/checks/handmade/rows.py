@@ -168,7 +168,7 @@ def others(facts: Facts) -> Iterator[Finding]:
             yield answers.finding("engine.deployment-away", Status.FAIL, (shown,), name=name, base=base)
             continue
         one = first.get(name)
-        listed = target.models(str(base).strip().rstrip("/").removesuffix("/v1"), one.key if one else None)
+        listed = target.models(addresses.root(str(base)), one.key if one else None)
         if listed and served not in listed and "*" not in served:
             yield answers.finding(
                 "engine.deployment-model", Status.FAIL, (f"GET {base}: {', '.join(listed[:8])}",),

@@ -84,7 +84,7 @@ def providers(facts: Facts) -> Iterator[Finding]:
         native = isinstance(endpoints, list) and "/v1/messages" in endpoints
         if model.startswith("anthropic/") and path.endswith("/v1"):
             yield answers.finding(
-                "configuration.base-with-v1", Status.FAIL, shown, name=name, base=base.rstrip("/").removesuffix("/v1")
+                "configuration.base-with-v1", Status.FAIL, shown, name=name, base=addresses.root(base)
             )
         if model.startswith(("hosted_vllm/", "openai/")) and path == "" and "://" in base and not native:
             yield answers.finding("configuration.base-without-v1", Status.FAIL, shown, name=name, base=base.rstrip("/"))

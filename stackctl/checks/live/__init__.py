@@ -208,7 +208,7 @@ def _said(facts: Facts, peer: Peer, found: Iterable[Finding], probe: Probe) -> l
     kept = []
     told = [*(between.retold(peer, each) for each in found), *between.unsteady(peer)]
     for each in _clean(facts, told):
-        if each.status in {Status.FAIL, Status.WARN} and not peer.first(each.id):
+        if each.bad and not peer.first(each.id):
             kept.append(Finding(each.id, Status.SKIPPED, "the same was found by another question", hop=each.hop))
         else:
             kept.append(_with_own_code(facts, peer, each))

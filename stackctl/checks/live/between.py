@@ -35,7 +35,7 @@ def retold(peer: Peer, found: Finding) -> Finding:
     """The finding, or in its place what stands in front of a server that answers other questions well."""
     if peer.alone:
         found = dataclasses.replace(found, cause=_OF_AN_ENGINE.sub("", found.cause))
-    if found.status not in {Status.FAIL, Status.WARN}:
+    if not found.bad:
         return found
 
     def shows(said: str) -> bool:

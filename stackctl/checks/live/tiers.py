@@ -41,7 +41,7 @@ def asked(facts: Facts, url: str) -> tuple[Asked, ...]:
     Of a running stack they are what `env` and `launch` give; what a shell or a settings file sets otherwise is
     compared with that by the checks of the client's side. Of anything else they are those of a client that points there.
     """
-    client = facts.state.client if facts.state is not None and facts.running else None
+    client = facts.client
     if facts.own:
         return _exported(facts, client) if client is not None else ()
     mine = {**facts.environ, **_settings(facts)}

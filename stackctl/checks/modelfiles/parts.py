@@ -141,7 +141,7 @@ def fits_plan(facts: Facts) -> Iterator[Finding]:
             *preflight.on_disk(facts.prepared, each.engine, str(each.files)),
             *code.in_files(facts.prepared, each.engine, str(each.files)),
         ):
-            if found.status in {Status.FAIL, Status.WARN} and not (facts.running and found.id == "memory"):
+            if found.bad and not (facts.running and found.id == "memory"):
                 yield before.named(found)
 
 
