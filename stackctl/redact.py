@@ -23,6 +23,10 @@ _PATTERNS = (
     re.compile(r"\b(hf_)\w{16,}"),
     re.compile(r"(\b(?:Bearer|Basic) +)[\w.~+/=-]{8,}", re.IGNORECASE),
     re.compile(r"(api[-_]?key['\"]?\s*[:=]\s*\[?['\"]?)[^\s'\",\]}&]{8,}", re.IGNORECASE),
+    re.compile(r"((?:password|passwd|secret|(?<![a-z_])token)['\"]?\s*[:=]\s*['\"]?)[^\s'\",}<&]{8,}", re.IGNORECASE),
+    re.compile(
+        r"\b(AKIA|gh[opsur]_|github_pat_|glpat-|xox[abp]-|AIza|eyJ)[\w.-]{12,}"
+    ),  # of clouds, forges and signed tokens
     re.compile(r"()\b[0-9a-f]{64}\b"),  # what our own engine keys look like, also those of earlier runs
 )
 # What a file writes under a name of that kind, in YAML, JSON or a shell's words; a reference to the environment is none.

@@ -73,6 +73,12 @@ def meaning(where: Where, text: str, *, engine: str = "NAME") -> Noticed | None:
     return None
 
 
+def words(where: Where, line: str) -> str:
+    """The words by which a line of a log is known, without what stands around them; empty for an unknown one."""
+    found = (pattern.search(line) for _, pattern in _patterns(where))
+    return next((each[0] for each in found if each), "")
+
+
 @cache
 def _patterns(where: Where) -> tuple[tuple[Row, re.Pattern[str]], ...]:
     return tuple((row, re.compile(row.pattern, re.MULTILINE)) for row in table() if row.where == where)

@@ -165,6 +165,12 @@ def diagnose(service: str, text: str, *, engine: str = "NAME") -> Cause | None:
     return Cause(row.id, sentence, remedy, line_of(text, found.start()), fix)
 
 
+def words(service: str, line: str) -> str:
+    """The words by which a line says why a service failed after it was ready; empty for any other line."""
+    found = (pattern.search(line) for row, pattern in _failures(service) if not row.starting)
+    return next((each[0] for each in found if each), "")
+
+
 def stopped(service: str, text: str) -> bool:
     """Whether a log text says that the service was told to stop."""
     return _first(service, table().stop, text) is not None
@@ -250,12 +256,17 @@ def clean(text: str) -> str:
 
 def last_run(service: str, text: str) -> str:
     """The part of a cleaned log text that the last run of an engine or a gateway wrote."""
-    begin = 0
+    return text[run_begins(service, text) or 0 :]
+
+
+def run_begins(service: str, text: str) -> int | None:
+    """Where the last run begins in a cleaned log text, None where no begin is in it."""
+    begin = None
     for row in table().begin:
         if row.service == service:
             for found in re.finditer(row.pattern, text):
-                begin = max(begin, text.rfind("\n", 0, found.start()) + 1)
-    return text[begin:]
+                begin = max(begin or 0, text.rfind("\n", 0, found.start()) + 1)
+    return begin
 
 
 def ready(service: str, text: str) -> int:

@@ -1,8 +1,4 @@
-"""`doctor --report`: what a bug report needs and nothing that is nobody's business: no key, no prompt, no code.
-
-Of a log only lines of its server's own are kept (what a program wrote between them may be anything), without what stands in
-quotes at length, and none that speaks of a request's content.
-"""
+"""`doctor --report`: what a bug report needs and nothing that is nobody's business: no key, no prompt, no code."""
 
 from __future__ import annotations
 
@@ -16,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from stackctl import __version__, redact
-from stackctl.checks import asked
+from stackctl.checks import asked, logs, logtail
+from stackctl.checks.check import Hop
 from stackctl.clients import claude_version
 from stackctl.model import Status
 
@@ -27,22 +24,10 @@ if TYPE_CHECKING:
     from stackctl.host import Host
     from stackctl.model import Finding
 
-_TAIL = 60  # lines of each log
 _REQUESTS = 20  # of the newest ones
 _LONGEST = 300  # characters of a line
 _SECRET = re.compile(r"key|token|secret|password|authorization|cookie", re.IGNORECASE)
 _VARIABLES = ("ANTHROPIC_", "CLAUDE", "API_", "STACKCTL_", "NO_PROXY", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "HF_", "CUDA_", "VLLM_")  # fmt: skip
-# A line that a server itself writes: with a level, of a traceback (the place, not the source), or an exception's name.
-_OWN = re.compile(
-    r"^(?:\([^()]{1,60}\) )?(?:(?:INFO|WARNING|ERROR|CRITICAL|DEBUG)\b|\d\d:\d\d:\d\d - |Traceback |  File \"|[\w.]{1,120}(?:Error|Exception)\b)"
-)
-_CONTENT = re.compile(
-    r"prompt(?! throughput)|messages['\"]|\bcontent\b|\brole\b|input_value|\bbody\b|\bpayload\b|\barguments\b|Received request|curl ",
-    re.IGNORECASE,
-)
-_HEAD = re.compile(r"(?:\([^()]{1,60}\) )?[A-Z]{4,8} [\d-]{1,10} [\d:]{1,8} \[[^\]\s]{1,80}\] ")
-_POLL = re.compile(r'"GET /(?:health\S*|metrics|ping|v1/models\S*) HTTP/[\d.]+" 200')  # ours, every few seconds
-_QUOTED = re.compile(r"'[^']{40,}'|\"[^\"]{40,}\"|`[^`]{40,}`|\{.{40,}\}")
 
 
 def text(facts: Facts, findings: Sequence[Finding], said: str) -> str:
@@ -57,7 +42,10 @@ def text(facts: Facts, findings: Sequence[Finding], said: str) -> str:
         ("The newest requests", _requests(facts)),
         ("Configuration", _configuration(facts)),
         ("This shell", _shell(facts)),
-        *((f"The end of {name}.log", _log(facts, log)) for name, log in sorted(facts.logs.items())),
+        *(
+            (f"The end of {name}.log", logtail.shown(logs.kind_of(name, log), log, facts.clean))
+            for name, log in sorted(facts.logs.items())
+        ),
     ):
         lines += [f"## {title}", "", "```", *(_safe(facts, line) for line in part), "```", ""]
     return "\n".join(lines)
@@ -103,7 +91,8 @@ def _findings(facts: Facts, findings: Sequence[Finding]) -> Iterator[str]:
     told = [each for each in findings if each.status is not Status.OK and not each.cause.startswith("needs ")]
     for each in sorted(told, key=lambda each: (Status.FAIL, Status.WARN, Status.SKIPPED).index(each.status)):
         yield f"{each.status:<8}{each.hop:<14}{each.id}{': ' + each.cause if each.cause else ''}"
-        yield from (f"        | {_without_content(line)}" for line in each.evidence)
+        say = logtail.noticed if each.id.startswith("log.") and each.hop != Hop.CLIENT else logtail.without_content
+        yield from (f"        | {say(line)}" for line in each.evidence)
     yield from _named("ok", [each.id for each in findings if each.status is Status.OK])
     yield from _named("skipped", [each.id for each in findings if each.cause.startswith("needs ")])
 
@@ -127,7 +116,7 @@ def _services(facts: Facts) -> Iterator[str]:
     if state.verified_at:
         yield f"a token came through it {now - state.verified_at:.0f} s ago"
     if state.failure:
-        yield f"failure: {state.failure.get('service', '')}: {_without_content(str(state.failure.get('reason', '')))}"
+        yield f"failure: {state.failure.get('service', '')}: {logtail.without_content(str(state.failure.get('reason', '')))}"
     if state.notice:
         yield f"notice: {state.notice}"
 
@@ -180,15 +169,3 @@ def _shell(facts: Facts) -> Iterator[str]:
         if name.startswith(_VARIABLES):
             shown = "(set)" if _SECRET.search(name.replace("TOKENS", "")) or "HEADERS" in name else json.dumps(value)
             yield f"{name}={shown}"
-
-
-def _log(facts: Facts, log: str) -> Iterator[str]:
-    own = [line for line in map(facts.clean, log.splitlines()) if _OWN.match(line) and not _POLL.search(line)]
-    yield from map(_without_content, own[-_TAIL:])
-
-
-def _without_content(line: str) -> str:
-    if _CONTENT.search(line):
-        head = _HEAD.match(line)
-        return f"{head[0] if head else ''}(left out: it may hold what was asked)"
-    return _QUOTED.sub("<...>", line)

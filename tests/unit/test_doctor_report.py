@@ -6,22 +6,23 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from stackctl.checks import bundle, facts
+import pytest
+
+from stackctl import redact
+from stackctl.checks import bundle, facts, logtail
 from stackctl.config import Flags
-from stackctl.model import Finding, Status
+from stackctl.model import Finding, ServiceKind, Status
 from stackctl.paths import StackPaths
 from tests.fakes import machines
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
-
 KEY = "sk-stackctl-canary0123456789abcdef0123456789abcdef"
 PLAIN = "canary-of-a-password"  # what no pattern knows, only its name
 PROMPT = "CANARY PROMPT please refactor my payment module"
 CODE = "def canary_function(customer_ledger): return customer_ledger.total"
-LOG = f"""INFO 11-25 20:00:00 [api_server.py:1] vLLM API server version 0.32.0
+LOG = f"""INFO 11-25 20:00:00 [api_server.py:1] vLLM server version 0.32.0
 INFO 11-25 20:00:01 [logger.py:39] Received request chatcmpl-1: prompt: '{PROMPT}', params: SamplingParams(n=1)
 {CODE}
     {CODE}
@@ -51,7 +52,7 @@ def test_no_canary_is_in_it_and_the_cause_is(tmp_path: Path) -> None:
     for canary in (KEY, PLAIN, "CANARY PROMPT", "canary_function", "customer_ledger", str(tmp_path)):
         assert canary not in text
     for wanted in (
-        "verdict: the engine is down", "engine.died: ~/x died", "vLLM API server version 0.32.0", "CUDA out of memory",
+        "verdict: the engine is down", "engine.died: ~/x died", "vLLM server version 0.32.0", "CUDA out of memory",
         "Avg prompt throughput: 0.0", 'File "/opt/vllm/core.py", line 1', 'CLAUDE_CODE_MAX_CONTEXT_TOKENS="32768"', "ANTHROPIC_AUTH_TOKEN=(set)",
         "HF_TOKEN=(set)", "stackctl 0",
     ):  # fmt: skip
@@ -109,3 +110,63 @@ def test_the_machine_is_told_as_far_as_it_decides_what_runs(tmp_path: Path) -> N
     text = bundle.text(seen(tmp_path, host=machines.host("container_24"), logs={}), [], "x")
     assert "in a container (docker), memory limited by a control group" in text
     assert "processor with avx2" in text
+
+
+SERVED = """\
+(APIServer pid=3) INFO 11-26 06:59:00 [api_utils.py:347]  version 0.32.0
+(APIServer pid=3) WARNING 11-26 06:59:01 [x.py:1] a word of the start
+(APIServer pid=3) INFO:     Application startup complete.
+INFO:     10.0.0.7:55555 - "POST /v1/messages?beta=true&key=zqx HTTP/1.1" 500
+INFO:     10.0.0.7:55555 - "POST /v1/zqx HTTP/1.1" 200 OK
+INFO 11-26 07:00:00 [engine.py:39] generated text: def zqx(): return 1
+INFO 11-26 07:00:00 [x.py:1] user said hello zqx
+ERROR 11-26 07:00:00 [serving.py:39] Error in parsing tool call: <function=Bash><parameter=command>cat zqx</parameter></function>
+ERROR 11-26 07:00:00 [qwen3_tool_parser.py:39] Error trying to handle streaming tool call. zqx
+Traceback (most recent call last):
+  File "/opt/vllm/serving.py", line 3, in create
+    token = "zqx"
+ValueError: invalid literal for int() with base 10: 'zqx'
+json.decoder.JSONDecodeError: Expecting value: line 1 column 1 (char 0): zqx and more of it
+jinja2.exceptions.TemplateError: Conversation roles must alternate, got zqx
+07:00:00 - LiteLLM:ERROR: router.py:1 - raw request: zqx 'text'
+ERROR 11-26 07:00:00 [x.py:1] Invalid image url: https://internal.corp/zqx.png?sig=zqx
+ERROR 11-26 07:00:00 [x.py:2] rm -rf zqx
+ERROR 11-26 07:00:00 [x.py:2] rm -rf zqx again
+(EngineCore pid=3) ERROR 11-26 07:00:00 [core.py:1] EngineDeadError: EngineCore encountered an issue. See stack trace (above)
+"""
+
+
+def test_of_what_is_said_to_clients_only_known_words_places_and_names_are_kept() -> None:
+    shown = "\n".join(logtail.shown(ServiceKind.ENGINE, SERVED, str))
+    assert "zqx" not in shown
+    for wanted in (
+        "a word of the start", '"POST /v1/messages HTTP/1.1" 500', "Error trying to handle streaming tool call", "json.decoder.JSONDecodeError: (left out",
+        'File "/opt/vllm/serving.py", line 3, in create', "ValueError: (left out", "[engine.py:39] (left out", "router.py:1 - (left out", "EngineCore encountered an issue",
+        "[x.py:2] (left out: it may hold what was asked) (2 times)",
+    ):  # fmt: skip
+        assert wanted in shown, shown
+    assert "zqx" not in logtail.noticed("ERROR 11-26 07:00:00 [x.py:3] Error trying to handle streaming tool call. zqx")
+    # the end of a log whose start is not in it, and what an earlier run served
+    ends = (SERVED[SERVED.index("INFO:     10") :], SERVED + SERVED[: SERVED.index("INFO:     10")])
+    assert all("zqx" not in "".join(logtail.shown(ServiceKind.ENGINE, each, str)) for each in ends)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "db password: canary-of-mine", "{'secret': 'canary-of-mine'}", "HF token=canary-of-mine", "AKIACANARY0CANARY0CA", "ghp_canary0123456789canary",
+        "xoxb-canary-canary-canary", "eyJcanary0123.canary0123.canary0123", "glpat-canary0123456789", "https://user:canary-of-mine@h/x",
+    ],
+)  # fmt: skip
+def test_a_secret_is_known_by_its_form_or_its_name(line: str) -> None:
+    assert "canary" not in redact.cleaner(())(line).lower()
+
+
+def test_a_tokenizers_marks_and_counts_are_no_secrets() -> None:
+    for line in (
+        "pad_token='<|endoftext|>'",
+        "max_tokens: 131072000",
+        "eos_token_id: 151645000",
+        "3 tokens: abcdefghi",
+    ):
+        assert redact.cleaner(())(line) == line
