@@ -12,10 +12,10 @@ import sys
 import tempfile
 import zipfile
 
-from stackctl import vllm_flags
+from stackctl import vllm_registry
 from stackctl.process import run
 
-TARGET = os.path.join(os.path.dirname(vllm_flags.__file__), "catalog", "registries.yaml")
+TARGET = os.path.join(os.path.dirname(vllm_registry.__file__), "catalog", "registries.yaml")
 HEAD = """# The parsers of each tested vLLM: name -> the class behind it, in vllm/tool_parsers and vllm/reasoning of its wheel.
 # Written by requirements/registries.py; not by hand.
 schema: 1
@@ -41,8 +41,8 @@ def release(version: str) -> str:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         lines = [f'- version: "{version}"', f"  wheel: {os.path.basename(path)}", f"  sha256: {digest}"]
         with zipfile.ZipFile(path) as archive:
-            for kind, (package, name) in (("tool", vllm_flags.TOOL), ("reasoning", vllm_flags.REASONING)):
-                found = vllm_flags.table(archive.read(f"vllm/{package}/__init__.py"), name)
+            for kind, (package, name) in (("tool", vllm_registry.TOOL), ("reasoning", vllm_registry.REASONING)):
+                found = vllm_registry.table(archive.read(f"vllm/{package}/__init__.py"), name)
                 if not found:
                     sys.exit(f"vllm {version}: no {name} in vllm/{package}/__init__.py any more")
                 lines += [f"  {kind}:", *(f"    {parser}: {found[parser]}" for parser in sorted(found))]

@@ -62,11 +62,6 @@ class Checkpoint:
     missing_shards: int
     declared_names: tuple[str, ...]
 
-    @property
-    def template_takes_tools(self) -> bool:
-        """Whether the chat template looks at `tools` at all; where it does not, no parser can make an agent of it."""
-        return self.chat_template is not None and takes_tools(self.chat_template)
-
 
 def read(path: str) -> Checkpoint:
     """Read the checkpoint in the directory `path`; links (as in a hub cache) are followed.

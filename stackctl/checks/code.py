@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from stackctl import checkpoint, fetch, own_code, sizes, trust
+from stackctl import checkpoint, fetch, own_code, sizes, trust, vllm_registry
 from stackctl.config import EMBEDDED
 from stackctl.errors import PreflightError
 from stackctl.model import Finding, Status
@@ -63,6 +63,4 @@ def _is_known(engine: EnginePlan, model_type: str) -> bool:
     Many do bring code, from before their kind was known. (AutoConfig, 5.x: local code goes first unless it is told to
     trust; vLLM refuses what it cannot load without, so a wrong yes here runs nothing.)
     """
-    tool, name = engine.toolchain, model_type.replace("-", "_")
-    places = tool.site_packages if tool is not None and name.isidentifier() else ()
-    return any(os.path.isdir(os.path.join(place, "transformers", "models", name)) for place in places)
+    return engine.toolchain is not None and vllm_registry.transformers_has(engine.toolchain.site_packages, model_type)

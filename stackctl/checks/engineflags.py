@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from typing import TYPE_CHECKING
 
-from stackctl import vllm_flags, vllm_registry
+from stackctl import vllm_registry
 from stackctl.checks import answers
 from stackctl.checks.check import Check, Hop
 from stackctl.model import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from stackctl.checks.facts import Facts
     from stackctl.config import EngineConfig
@@ -41,13 +42,27 @@ def known(facts: Facts) -> Iterator[Finding]:
             plain = flag.partition(".")[0]
             if plain in (names or ()) or plain.removeprefix("no-") in (names or ()):
                 continue
-            near = vllm_flags.nearest(plain, {each.replace("-", "_") for each in names or ()}, cutoff=_ALIKE)
+            near = nearest(plain, {each.replace("-", "_") for each in names or ()}, cutoff=_ALIKE)
             near = None if near is not None and _opposite(plain, near) else near
             yield answers.finding(
                 "configuration.unknown-flag" if near else "configuration.foreign-flag", Status.FAIL,
                 (f"engines.{engine.name}.args: {flag}",),
                 flag=flag, near=(near or "").replace("_", "-"), engine=engine.name, version=tool.version if tool else "",
             )  # fmt: skip
+
+
+def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """The known name that a misspelt one most likely means, ignoring case and `-` for `_`; None when none is near.
+
+    `cutoff` is how alike they must be (difflib's ratio).
+    """
+    by_plain = {_plain(each): each for each in sorted(known)}
+    close = difflib.get_close_matches(_plain(name), by_plain, n=1, cutoff=cutoff)
+    return by_plain[close[0]] if close else None
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace("-", "_")
 
 
 def _opposite(one: str, other: str) -> bool:

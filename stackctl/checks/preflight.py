@@ -9,7 +9,7 @@ import shlex
 import socket
 from typing import TYPE_CHECKING
 
-from stackctl import belongings, checkpoint, fetch, files, paths, runstate, sockets, toolchain, vllm_flags
+from stackctl import belongings, checkpoint, fetch, files, paths, runstate, sockets, toolchain, vllm_registry
 from stackctl.checks import code
 from stackctl.config import EMBEDDED
 from stackctl.host import DISK_FLOOR, GIB
@@ -257,8 +257,8 @@ def parsers(prepared: Prepared) -> Iterator[Finding]:
 def _parsers_of(engine: EnginePlan, tool: Toolchain, args: Mapping[str, Any]) -> Iterator[Finding]:
     places = tool.site_packages
     for flag, wanted, known in (
-        ("tool-call-parser", engine.tool_parser, vllm_flags.tool_parsers(places)),
-        ("reasoning-parser", engine.reasoning_parser, vllm_flags.reasoning_parsers(places)),
+        ("tool-call-parser", engine.tool_parser, vllm_registry.tool_parsers(places)),
+        ("reasoning-parser", engine.reasoning_parser, vllm_registry.reasoning_parsers(places)),
     ):
         if wanted is None or known is None or wanted in known or f"{flag.split('-')[0]}-parser-plugin" in args:
             continue

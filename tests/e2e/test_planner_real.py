@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from stackctl import architecture, chat_templates, host, planning, sizes, vllm_flags
+from stackctl import architecture, chat_templates, host, planning, sizes, vllm_registry
 from stackctl.catalog import families, models, registries
 from stackctl.config import EngineConfig, Loaded, StackConfig
 from stackctl.model import ServiceKind
@@ -138,8 +138,8 @@ def test_vllms_own_parser_takes_every_argv_that_is_planned_and_refuses_a_wrong_o
 
 
 def test_every_parser_that_a_plan_names_is_one_that_the_installed_vllm_has(engine: Toolchain) -> None:
-    tools = vllm_flags.tool_parsers(engine.site_packages)
-    reasoning = vllm_flags.reasoning_parsers(engine.site_packages)
+    tools = vllm_registry.tool_parsers(engine.site_packages)
+    reasoning = vllm_registry.reasoning_parsers(engine.site_packages)
     recorded = registries.of_version(engine.version)
     assert (tools, reasoning) == (frozenset(recorded.tool), frozenset(recorded.reasoning))
     assert tools

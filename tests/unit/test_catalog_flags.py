@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stackctl import vllm_flags
+from stackctl import vllm_registry
+from stackctl.checks import engineflags
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,15 +46,15 @@ def install(site: Path, package: str, text: str | bytes) -> None:
 def test_the_registered_names_are_read_without_running_the_file(tmp_path: Path) -> None:
     install(tmp_path, "tool_parsers", TOOLS)
     install(tmp_path, "reasoning", REASONING)
-    assert vllm_flags.tool_parsers([str(tmp_path)]) == frozenset({"granite-20b-fc", "hermes", "qwen3_xml"})
-    assert vllm_flags.reasoning_parsers([str(tmp_path)]) == frozenset({"qwen3"})
+    assert vllm_registry.tool_parsers([str(tmp_path)]) == frozenset({"granite-20b-fc", "hermes", "qwen3_xml"})
+    assert vllm_registry.reasoning_parsers([str(tmp_path)]) == frozenset({"qwen3"})
 
 
 def test_the_first_site_directory_that_has_it_counts(tmp_path: Path) -> None:
     install(tmp_path / "b", "tool_parsers", TOOLS)
     install(tmp_path / "c", "tool_parsers", '_TOOL_PARSERS_TO_REGISTER = {"other": ("a", "b")}')
     sites = [str(tmp_path / each) for each in ("a", "b", "c")]
-    assert vllm_flags.tool_parsers(sites) == frozenset({"granite-20b-fc", "hermes", "qwen3_xml"})
+    assert vllm_registry.tool_parsers(sites) == frozenset({"granite-20b-fc", "hermes", "qwen3_xml"})
 
 
 @pytest.mark.parametrize(
@@ -63,12 +64,12 @@ def test_the_first_site_directory_that_has_it_counts(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_another_layout_is_unknown_and_not_an_error(tmp_path: Path, text: str | bytes) -> None:
     install(tmp_path, "tool_parsers", text)
-    assert vllm_flags.tool_parsers([str(tmp_path)]) is None
+    assert vllm_registry.tool_parsers([str(tmp_path)]) is None
 
 
 def test_no_vllm_is_unknown(tmp_path: Path) -> None:
-    assert vllm_flags.tool_parsers([]) is None
-    assert vllm_flags.reasoning_parsers([str(tmp_path)]) is None
+    assert vllm_registry.tool_parsers([]) is None
+    assert vllm_registry.reasoning_parsers([str(tmp_path)]) is None
 
 
 @pytest.mark.parametrize(
@@ -76,4 +77,4 @@ def test_no_vllm_is_unknown(tmp_path: Path) -> None:
     [("hermse", "hermes"), ("Hermes", "hermes"), ("qwen3-xml", "qwen3_xml"), ("qwen_xml", "qwen3_xml"), ("zzz", None), ("", None)],
 )  # fmt: skip
 def test_the_nearest_name_is_offered(name: str, expected: str | None) -> None:
-    assert vllm_flags.nearest(name, frozenset({"hermes", "qwen3_xml", "mistral"})) == expected
+    assert engineflags.nearest(name, frozenset({"hermes", "qwen3_xml", "mistral"})) == expected

@@ -59,7 +59,6 @@ def test_an_ordinary_checkpoint(tmp_path: Path) -> None:
         missing_shards=0,
         declared_names=("org/name",),
     )
-    assert not found.template_takes_tools
 
 
 def test_a_hub_cache_of_symlinks(tmp_path: Path) -> None:
@@ -129,7 +128,8 @@ def test_of_several_templates_the_one_for_tools_counts_and_the_file_wins(tmp_pat
     path = model(tmp_path, tokenizer_config_DOT_json=json.dumps({"chat_template": named}))
     found = checkpoint.read(path)
     assert found.chat_template == "{% for t in tools %}"
-    assert found.template_takes_tools
+    assert checkpoint.takes_tools(found.chat_template)
+    assert not checkpoint.takes_tools("{{ messages }}")
     (tmp_path / "chat_template.jinja").write_text("from the file")
     assert checkpoint.read(path).chat_template == "from the file"
 
@@ -139,7 +139,6 @@ def test_no_tokenizer_no_template_no_weights(tmp_path: Path) -> None:
     assert not found.has_tokenizer
     assert found.chat_template is None
     assert (found.weight_formats, found.weight_bytes, found.missing_shards) == ((), 0, 0)
-    assert not found.template_takes_tools
 
 
 def test_weights_are_counted_once_in_the_format_that_is_loaded(tmp_path: Path) -> None:
@@ -229,7 +228,7 @@ def test_odd_values_do_not_break_it(tmp_path: Path) -> None:
 def test_nothing_heavy_is_imported() -> None:
     script = (
         "import sys\n"
-        "from stackctl import checkpoint, progress, vllm_flags\n"
+        "from stackctl import checkpoint, progress, vllm_registry\n"
         "from stackctl.catalog import families, symptoms\n"
         "print(sorted({'yaml', 'torch', 'transformers', 'vllm', 'huggingface_hub', 'jinja2'} & set(sys.modules)))\n"
     )

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stackctl import checkpoint, fetch, sizes, vllm_flags
+from stackctl import checkpoint, fetch, sizes, vllm_registry
 from stackctl.catalog import families, registries
 from stackctl.checks import answers, before, code, preflight
 from stackctl.checks.check import Check, Hop
@@ -177,14 +177,14 @@ def architecture(facts: Facts) -> Iterator[Finding]:
             continue
         if tool is None or not tool.installed:
             continue
-        known = vllm_flags.architectures(tool.site_packages)
+        known = vllm_registry.architectures(tool.site_packages)
         if known is None or found.needs_remote_code:
             continue
         writes, judges = known
         name = found.architectures[0]
         if not writes.isdisjoint(found.architectures):
             continue
-        if judges.isdisjoint(found.architectures) and _transformers_has(tool.site_packages, found.model_type, name):
+        if judges.isdisjoint(found.architectures) and _transformers_writes(tool.site_packages, found.model_type, name):
             continue  # vLLM runs it through transformers
         other = "model.architecture" if judges.isdisjoint(found.architectures) else "model.not-generative"
         yield answers.finding(
@@ -216,14 +216,9 @@ def _no_writer(model: Model, found: checkpoint.Checkpoint) -> str:
     return ""
 
 
-def _transformers_has(places: tuple[str, ...], model_type: str, architecture: str) -> bool:
-    name = model_type.replace("-", "_")
+def _transformers_writes(places: tuple[str, ...], model_type: str, architecture: str) -> bool:
     writes = architecture.endswith(("ForCausalLM", "ForConditionalGeneration", "LMHeadModel"))
-    return (
-        writes
-        and name.isidentifier()
-        and any(os.path.isdir(os.path.join(each, "transformers", "models", name)) for each in places)
-    )
+    return writes and vllm_registry.transformers_has(places, model_type)
 
 
 def tool_parser(facts: Facts) -> Iterator[Finding]:
