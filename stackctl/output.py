@@ -8,6 +8,7 @@ import sys
 from stackctl.errors import FAILED, InterruptedByUser, StackError
 
 _METER_SECONDS = 10.0
+_NARROWEST = 30  # columns
 
 TYPE_CHECKING = False  # without the cost of importing typing
 if TYPE_CHECKING:
@@ -211,6 +212,14 @@ def meter(who: str, text: str, seconds: float) -> None:
     elif seconds - _Meter.last >= _METER_SECONDS or seconds < _Meter.last:
         _Meter.last = seconds
         step(who, text, seconds)
+
+
+def columns(most: int) -> int:
+    """Columns for text that is filled line by line: `most`, or the terminal's where that has fewer."""
+    try:
+        return min(most, max(os.get_terminal_size(2).columns - 1, _NARROWEST))
+    except OSError:  # none
+        return most
 
 
 def _width() -> int:

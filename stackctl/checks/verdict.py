@@ -34,14 +34,27 @@ def sentence(findings: Sequence[Finding], facts: Facts) -> str:
             return "nothing wrong was found, but not everything was asked: the answers took too long"
         return _fine(facts) + ("; tool calls: not expected of this model" if smoke else "")
     if first.status is Status.WARN:
-        return f"works, but {first.cause}"
+        return f"{_so_far(findings, facts)}, but {first.cause}"
     return first.cause
+
+
+def _so_far(findings: Sequence[Finding], facts: Facts) -> str:
+    """What is known of a chain with warnings alone: that it works only where all of it was asked."""
+    if facts.own and not facts.running:
+        return "the stack is not running and nothing stands in the way of a start"
+    late = any(each.id == "doctor.no-time" for each in findings)
+    return "nothing was found broken" if late or facts.static or _file_alone(facts) else "works"
+
+
+def _file_alone(facts: Facts) -> bool:
+    """Whether a hand-written file was looked at, and no LiteLLM that reads it."""
+    return facts.hand_file is not None and not any(lane.gateway for lane in facts.lanes)
 
 
 def _fine(facts: Facts) -> str:
     if facts.own and not facts.running:
         return "nothing stands in the way of a start; the stack is not running"
-    if facts.hand_file is not None and not any(lane.gateway for lane in facts.lanes):
+    if _file_alone(facts):
         return "nothing is wrong with the file; LiteLLM itself was not asked (name its address: --url http://...)"
     if facts.static:
         return "nothing wrong was found without asking anything (--static)"

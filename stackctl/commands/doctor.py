@@ -8,6 +8,7 @@ import time
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+from stackctl import output
 from stackctl.checks import facts as gathered
 from stackctl.checks import logs, roster, runner, verdict
 from stackctl.checks.check import Hop
@@ -134,7 +135,9 @@ def _is_fine(ran: Ran) -> bool:
 def _fine(ran: Sequence[Ran], hop: Hop) -> list[str]:
     """One line for all that is fine."""
     words = _words([each.check.id for each in ran if each.check.hop is hop and _is_fine(each)])
-    return textwrap.wrap(words, _WIDTH, initial_indent="  ok    ", subsequent_indent=_INDENT, break_on_hyphens=False)
+    return textwrap.wrap(
+        words, output.columns(_WIDTH), initial_indent="  ok    ", subsequent_indent=_INDENT, break_on_hyphens=False
+    )
 
 
 def _proofs(ran: Sequence[Ran], hop: Hop) -> Iterator[str]:

@@ -36,6 +36,11 @@ def test_what_is_fine_says_how_much_was_asked() -> None:
     assert verdict.sentence([], seen(static=True)) == "nothing wrong was found without asking anything (--static)"
     assert "is not running" in verdict.sentence([], seen(running=False))
     late = Finding("doctor.no-time", Status.SKIPPED)
+    warned = found(Status.WARN, "client", "an old version")
+    assert verdict.sentence([warned, late], seen()) == "nothing was found broken, but an old version"
+    assert verdict.sentence([warned], seen(static=True)) == "nothing was found broken, but an old version"
+    down = "the stack is not running and nothing stands in the way of a start, but an old version"
+    assert verdict.sentence([warned], seen(running=False)) == down
     assert "not everything was asked" in verdict.sentence([late], seen())
     smoke = Finding("behaviour.embedded", Status.SKIPPED)
     assert verdict.sentence([smoke], seen()) == "everything works; tool calls: not expected of this model"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -156,3 +159,16 @@ def test_a_reader_that_has_left_is_no_traceback(tmp_path: Path) -> None:
             [sys.executable, "-c", program], stdout=broken, stderr=subprocess.PIPE, text=True, timeout=30, check=False
         )
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(("wide", "used"), [(40, 39), (80, 79), (200, 110), (5, 30)])
+def test_text_is_filled_as_wide_as_the_terminal_is(wide: int, used: int) -> None:
+    master, terminal = os.openpty()
+    try:
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, wide, 0, 0))
+        program = "from stackctl import output; print(output.columns(110))"
+        done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=terminal, check=True)
+    finally:
+        os.close(master)
+        os.close(terminal)
+    assert int(done.stdout) == used
