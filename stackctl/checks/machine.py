@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from stackctl import toolchain
 from stackctl.checks import answers, before, preflight
 from stackctl.checks.check import Check, Hop
-from stackctl.checks.modelfiles import parts
+from stackctl.checks.modelfiles import runnable
 from stackctl.host import GIB
 from stackctl.model import Finding, ServiceKind, Status
 
@@ -51,10 +51,10 @@ def _planned(
 
 def memory(facts: Facts) -> Iterator[Finding]:
     """A model that writes, in a precision of this hardware's, has room: of any other that is no lack of memory."""
-    if any(each.id == "model.not-generative" for each in parts.architecture(facts)):
+    if any(each.id == "model.not-generative" for each in runnable.architecture(facts)):
         yield Finding("machine.memory", Status.SKIPPED, "needs model.kind", hop=Hop.MACHINE)
         return
-    if any(parts.quantisation(facts)):
+    if any(runnable.precision(facts)):
         yield Finding("machine.memory", Status.SKIPPED, "needs model.precision", hop=Hop.MACHINE)
         return
     yield from _planned(preflight.memory, "machine.memory", down=True)(facts)

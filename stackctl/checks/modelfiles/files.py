@@ -1,51 +1,59 @@
-"""Checks of the model: its quantisation against the installed vLLM, its tokenizer, the hub's cache."""
+"""Checks of the model's files: they are here, and whole."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
 
-from stackctl import checkpoint, fetch, vllm_registry
-from stackctl.checks import answers
-from stackctl.checks.check import Check, Hop
-from stackctl.checks.modelfiles import parts, whole
+from stackctl import fetch
+from stackctl.checks import answers, before
+from stackctl.checks.check import Hop
+from stackctl.checks.modelfiles import models, whole
 from stackctl.config import EMBEDDED
 from stackctl.errors import PreflightError
 from stackctl.hub.cache import lacking, repo_dir, snapshot
-from stackctl.model import Status
+from stackctl.model import Finding, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from stackctl.checks.facts import Facts
-    from stackctl.model import Finding
 
 
-def method(facts: Facts) -> Iterator[Finding]:
-    """The installed vLLM knows the method that the weights were quantised with."""
-    for each in parts.models(facts):
-        tool = each.engine.toolchain
-        if each.files is None or tool is None or not tool.installed:
+def there(facts: Facts) -> Iterator[Finding]:
+    """The model is on this machine, with configuration, tokenizer and weights."""
+    for each in models.of(facts):
+        if each.directory is None:
+            why = f"{each.engine.model} is not on this machine yet: `stackctl up` fetches it"
+            yield Finding("model.there", Status.SKIPPED, why, hop=Hop.MODEL)
             continue
-        found, known = _read(each.files), vllm_registry.quantisations(tool.site_packages)
-        if found is None or known is None or not found.quantization or found.quantization in known:
+        try:
+            fetch.check_local(each.directory)
+        except PreflightError as error:
+            yield before.refused(error, "model.incomplete")
+
+
+def shards(facts: Facts) -> Iterator[Finding]:
+    """Every weight file that the index names is there, and as long as its own header says."""
+    for each in models.of(facts):
+        directory = each.directory
+        if directory is None:
             continue
-        yield answers.finding(
-            "model.quantisation-unknown", Status.FAIL, (f"{each.files}/config.json: quant_method: {found.quantization}",),
-            method=found.quantization, model=each.engine.model, version=tool.version,
-        )  # fmt: skip
+        bad = whole.weights(directory)
+        if bad:
+            yield whole.damaged(directory, bad)
 
 
 def texts(facts: Facts) -> Iterator[Finding]:
     """The tokenizer and what goes with it is whole."""
-    for each in parts.models(facts):
+    for each in models.of(facts):
         if each.files and (bad := whole.texts(each.files)):
             yield whole.damaged(each.files, bad)
 
 
 def cached(facts: Facts) -> Iterator[Finding]:
     """What the hub's cache has of a model is whole, or can still be fetched."""
-    for each in parts.models(facts):
+    for each in models.of(facts):
         if each.engine.model != EMBEDDED and not fetch.is_local(each.engine.model) and each.directory is None:
             yield from _in_cache(facts, each.engine.model, each.config.revision)
 
@@ -86,17 +94,3 @@ def _names(path: str) -> list[str]:
         return sorted(os.listdir(path))
     except OSError:
         return []
-
-
-def _read(place: str) -> checkpoint.Checkpoint | None:
-    try:
-        return checkpoint.read(place)
-    except PreflightError:
-        return None  # `model.there` says it
-
-
-CHECKS = (
-    Check("model.method", Hop.MODEL, "This vLLM knows how the weights were quantised.", method, ("model.there",)),
-    Check("model.texts", Hop.MODEL, "The tokenizer can be read.", texts, ("model.there",)),
-    Check("model.cache", Hop.MODEL, "What the hub's cache has of the model is whole.", cached),
-)  # fmt: skip
