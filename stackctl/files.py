@@ -43,7 +43,10 @@ def check_private_dir(path: str) -> None:
     try:
         handle = os.open(path, _DIR_FLAGS)
     except OSError as error:
-        what = "is a symbolic link" if os.path.islink(path) else f"cannot be opened ({error.strerror})"
+        what = f"cannot be opened ({error.strerror})"
+        if os.path.islink(path):
+            what = "is a symbolic link: whoever set it decides where your keys are kept"
+            fix += f" ({os.path.realpath(path)}, where it leads, may be named itself)" if os.path.isdir(path) else ""
         raise PreflightError(f"the state directory {path} {what}", remedy=fix) from error
     try:
         facts = os.fstat(handle)

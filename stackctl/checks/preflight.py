@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from stackctl import belongings, checkpoint, fetch, files, paths, runstate, sockets, toolchain, vllm_registry
 from stackctl.checks import code
 from stackctl.config import EMBEDDED
+from stackctl.errors import PreflightError
 from stackctl.host import DISK_FLOOR, GIB
 from stackctl.model import Finding, Status
 from stackctl.plan import EMBEDDED_MEMORY, advise
@@ -42,6 +43,10 @@ def directories(prepared: Prepared) -> Iterator[Finding]:
     for each in _directories(prepared):
         if os.path.lexists(each):
             files.check_private_dir(each)
+    if os.path.lexists(prepared.paths.lock) and (
+        os.path.islink(prepared.paths.lock) or not os.path.isfile(prepared.paths.lock)
+    ):
+        raise PreflightError(f"the lock {prepared.paths.lock} is not a file", remedy=f"rm -r {prepared.paths.lock}")
     there = prepared.paths.root
     while not os.path.lexists(there):
         there = os.path.dirname(there)

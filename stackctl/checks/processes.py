@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from stackctl import identity, sockets, transitions
@@ -47,9 +48,16 @@ def service(kind: ServiceKind) -> Callable[[Facts], Iterator[Finding]]:
         if facts.state is not None and facts.running:
             for each in facts.state.services:
                 if each.kind is kind:
-                    yield from _unwell(each)
+                    yield from list(_unwell(each)) or _unheard(facts, each)
 
     return run
+
+
+def _unheard(facts: Facts, each: ServiceRecord) -> Iterator[Finding]:
+    """A log that was removed is still written, where nobody reads it."""
+    path = facts.paths.log(each.name) if facts.paths is not None else ""
+    if path and each.state is State.READY and not os.path.lexists(path):
+        yield _named(each, "log-gone", Status.WARN, (f"{path} is not there",), {"service": each.name}, blocks=False)
 
 
 def well(facts: Facts, name: str) -> bool:

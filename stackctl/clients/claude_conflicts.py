@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from stackctl import addresses
 from stackctl.clients import claude_names, claude_settings, claude_start_files, proxy
 from stackctl.clients.conflicts import YOURS, home_of, jsonc, proxied, shown, text_of
 from stackctl.clients.types import Conflict
@@ -63,7 +64,9 @@ def in_settings(variables: Mapping[str, str], environ: Mapping[str, str], cwd: s
 
 
 def _harmless(name: str, value: str, wanted: str = "") -> bool:
-    """A NO_PROXY that lets loopback through already, a switch that is off, a limit that fits as well."""
+    """The same address, a NO_PROXY that lets loopback through already, a switch that is off, a limit that fits as well."""
+    if name == "ANTHROPIC_BASE_URL":
+        return addresses.place(value) == addresses.place(wanted) and addresses.parts(value).path in {"", "/"}
     if name in proxy.NAMES:
         return not proxy.in_the_way({"NO_PROXY": value, "HTTP_PROXY": "x"})
     if name in claude_names.LIMITS:

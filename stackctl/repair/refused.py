@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import re
 from typing import TYPE_CHECKING, Any
@@ -44,9 +45,12 @@ def _another_port(here: Here, _: dict[str, str]) -> Change:
     return put(here, "gateway.port", free_port())
 
 
-def _utf8(here: Here, _: dict[str, str]) -> Change:
+def _utf8(here: Here, _: dict[str, str]) -> Change | None:
+    """Windows writes UTF-16 with a mark in front, or its own one-byte letters; anything else is not guessed at."""
     with open(file_of(here.facts), "rb") as stream:
-        return edit(here, "save it as UTF-8", stream.read().decode("latin-1"))
+        raw = stream.read()
+    text = raw.decode("utf-16" if raw[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE} else "latin-1")
+    return edit(here, "save it as UTF-8", text) if "\0" not in text else None
 
 
 def _indented(here: Here, _: dict[str, str]) -> Change:

@@ -17,7 +17,7 @@ _HELPER = re.compile(r"^(/.*?\.json):? names an apiKeyHelper", re.MULTILINE)
 _LINE = re.compile(r"^(/.*?):? line (\d+) sets ", re.MULTILINE)
 _EDITOR = re.compile(r"^(/.*?\.json):? claudeCode\.environmentVariables sets ([A-Z0-9_, ]+):", re.MULTILINE)
 _CHMOD = re.compile(r"chmod [0-7]+ (\S+)")
-_NO_DIRECTORY = re.compile(r"^the state directory (?P<path>/.*?) (?:is a symbolic link|cannot be opened \(Not a directory\))", re.MULTILINE)  # fmt: skip
+_IN_THE_WAY = re.compile(r"^the (?:state directory|lock) (?P<path>/.*?) (?:is a symbolic link|cannot be opened \(Not a directory\)|is not a file)", re.MULTILINE)  # fmt: skip
 _NOT_JSON = re.compile(r"^(?P<path>/.*?\.json) is not JSON", re.MULTILINE)
 _TEXT = r'(?P<text>"(?:[^"\\]|\\.)*")'
 _SPARE = re.compile(rf"{_TEXT}|//[^\n]*|/\*.*?\*/", re.DOTALL)
@@ -97,11 +97,12 @@ def proper(here: Here) -> Change | None:
 def private(here: Here, path: str = "") -> Change | None:
     """`private [FILE]`: nobody else may read it; without a name, what the finding says `chmod` of.
 
-    A link or a file where a directory of ours must be is moved aside.
+    What stands where a directory or the lock of ours must be is moved aside; but not a link to where somebody's state is.
     """
-    odd = _NO_DIRECTORY.search(here.said)
-    if odd and (os.path.islink(odd["path"]) or os.path.isfile(odd["path"])):
-        return aside(here, odd["path"])
+    odd = _IN_THE_WAY.search(here.said)
+    if odd:
+        kept = os.path.islink(odd["path"]) and os.path.isdir(odd["path"]) and os.listdir(odd["path"])
+        return None if kept else aside(here, odd["path"])
     found = _CHMOD.search(here.said)
     path = path or (found[1] if found else "")
     if not path or os.path.islink(path) or not os.path.lexists(path):

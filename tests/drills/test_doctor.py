@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 from typing import TYPE_CHECKING, Any
@@ -90,6 +91,14 @@ def test_what_is_broken_in_a_running_stack_is_named_and_nothing_is_changed(home:
     finally:
         os.kill(engine, signal.SIGCONT)
     assert home.data("status")["services"][0]["pid"] == engine
+
+    os.rename(paths.lock, f"{paths.lock}.was")
+    os.mkdir(paths.lock)
+    assert wrong(doctor(home, expect=1)) == [("machine.state-directory", "fail")]
+    os.rmdir(paths.lock)
+    os.rename(f"{paths.lock}.was", paths.lock)
+    shutil.rmtree(paths.logs)
+    assert wrong(doctor(home)) == [("engine.log-gone", "warn")]
 
 
 def test_a_dead_supervisor_and_a_spoilt_record_are_named_and_left_for_down(home: Home) -> None:

@@ -272,6 +272,16 @@ def test_a_settings_file_with_a_byte_order_mark_is_read(tmp_path: Path, listenin
     assert client(tmp_path, exports(listening), port=listening) == [("client.settings-override", "fail")]
 
 
+@pytest.mark.parametrize(("path", "said"), [("", []), ("/", []), ("/x", [("client.settings-override", "fail")])])
+def test_a_settings_file_that_gives_the_same_address_overrules_nothing(
+    tmp_path: Path, listening: int, path: str, said: list[tuple[str, str]]
+) -> None:
+    file = tmp_path / ".claude" / "settings.json"
+    file.parent.mkdir()
+    file.write_text(json.dumps({"env": {"ANTHROPIC_BASE_URL": f"http://127.0.0.1:{listening}{path}"}}))
+    assert client(tmp_path, exports(listening), port=listening) == said
+
+
 @pytest.mark.parametrize("broken", ["", "[]", "[" * 100_000, '{"config": 5}'], ids=["empty", "list", "deep", "number"])
 def test_a_broken_record_of_the_start_is_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
     monkeypatch.setenv("STACKCTL_HOME", str(tmp_path))

@@ -163,6 +163,20 @@ def test_a_directory_that_others_prepared_is_found_before_anything_else(tmp_path
         preflight.run(made)
 
 
+def test_a_lock_that_is_no_file_is_found_before_anything_else(tmp_path: Path) -> None:
+    lock = tmp_path / "home" / "stacks" / "default" / "lock"
+    lock.parent.mkdir(parents=True)
+    for each in (tmp_path / "home", lock.parent):
+        each.chmod(0o700)
+    made = prepared(tmp_path, machines.CPU)
+    lock.touch()
+    assert bad(preflight.directories(made)) == []
+    lock.unlink()
+    lock.mkdir()
+    with pytest.raises(PreflightError, match="lock is not a file"):
+        list(preflight.directories(made))
+
+
 def test_a_providers_key_that_is_not_exported_is_found_before_anything_is_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

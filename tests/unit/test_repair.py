@@ -82,6 +82,28 @@ def test_an_engine_that_stood_nowhere_is_written_with_its_model(home: Path, text
     assert file.read_text().startswith(text)
 
 
+@pytest.mark.parametrize(("coding", "known"), [("utf-16", True), ("latin-1", True), ("utf-16-le", False)])
+def test_a_file_in_another_encoding_is_saved_as_it_was_meant(home: Path, coding: str, known: bool) -> None:
+    file, text = home / "mine.yaml", "gateway: {port: 4000}  # für mich\n"
+    file.write_bytes(text.encode(coding))
+    said = finding("stack.corrected", f"{file}:1: not UTF-8")
+    change = repair.propose(facts(home, config=file), said)
+    assert (change is not None) is known
+    if change is not None:
+        repair.apply(change, nothing)
+        assert file.read_text(encoding="utf-8") == text
+
+
+def test_a_link_is_moved_aside_unless_somebodys_state_lies_behind_it(home: Path) -> None:
+    link, real = home / "state", home / "real"
+    real.mkdir()
+    link.symlink_to(real)
+    said = finding("private", f"the state directory {link} is a symbolic link: whoever set it")
+    assert repair.propose(facts(home), said) == repair.Change(f"move {link} aside", (repair.Edit(str(link), None),))
+    (real / "stacks").mkdir()
+    assert repair.propose(facts(home), said) is None
+
+
 def test_a_key_that_is_written_is_not_shown(home: Path) -> None:
     change = repair.Change("", (repair.Edit(str(home / "client.key"), "sk-canary\n", secret=True),))
     assert repair.shown(change) == [f"write       {home}/client.key"]
