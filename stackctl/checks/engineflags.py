@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from stackctl import vllm_registry
 from stackctl.checks import answers
 from stackctl.checks.check import Check, Hop
+from stackctl.checks.modelfiles import models
 from stackctl.model import Status
 
 if TYPE_CHECKING:
@@ -24,30 +25,23 @@ _ALIKE = 0.8  # of 1; vLLM has 300 flags, and one that went is a little like som
 _SPLITS = ("tensor-parallel-size", "pipeline-parallel-size")
 
 
-def _ours(facts: Facts) -> Iterator[tuple[EnginePlan, EngineConfig]]:
-    """The engines that vLLM itself runs: another `command:` may take other flags."""
-    prepared = facts.prepared
-    for engine in prepared.plan.managed if prepared is not None else ():
-        config = prepared.loaded.engines[engine.name] if prepared is not None else None
-        if config is not None and not config.command:
-            yield engine, config
-
-
 def known(facts: Facts) -> Iterator[Finding]:
     """Each flag is one that the installed vLLM has."""
-    for engine, config in _ours(facts):
-        tool = engine.toolchain
+    for each in models.of(facts):
+        engine, tool = each.engine, each.engine.toolchain
         names = vllm_registry.flags(tool.site_packages) if tool is not None and tool.installed else None
-        for flag in config.args if names is not None and tool is not None else ():
+        if tool is None or names is None:
+            continue
+        for flag in each.config.args:
             plain = flag.partition(".")[0]
-            if plain in (names or ()) or plain.removeprefix("no-") in (names or ()):
+            if plain in names or plain.removeprefix("no-") in names:
                 continue
-            near = nearest(plain, {each.replace("-", "_") for each in names or ()}, cutoff=_ALIKE)
+            near = nearest(plain, {name.replace("-", "_") for name in names}, cutoff=_ALIKE)
             near = None if near is not None and _opposite(plain, near) else near
             yield answers.finding(
                 "configuration.unknown-flag" if near else "configuration.foreign-flag", Status.FAIL,
                 (f"engines.{engine.name}.args: {flag}",),
-                flag=flag, near=(near or "").replace("_", "-"), engine=engine.name, version=tool.version if tool else "",
+                flag=flag, near=(near or "").replace("_", "-"), engine=engine.name, version=tool.version,
             )  # fmt: skip
 
 
@@ -73,7 +67,8 @@ def _opposite(one: str, other: str) -> bool:
 
 def values(facts: Facts) -> Iterator[Finding]:
     """The values are possible: shares between 0 and 1, a template that is there, no more parts than GPUs."""
-    for engine, config in _ours(facts):
+    for each in models.of(facts):
+        engine, config = each.engine, each.config
         for flag in _SHARES:
             share = config.args.get(flag)
             if isinstance(share, int | float) and not isinstance(share, bool) and not 0 < share <= 1:
@@ -109,7 +104,8 @@ def _parts(facts: Facts, engine: EnginePlan, config: EngineConfig) -> Iterator[F
 
 def tools(facts: Facts) -> Iterator[Finding]:
     """Tool calls are not switched off: no agent works without them."""
-    for engine, config in _ours(facts):
+    for each in models.of(facts):
+        engine, config = each.engine, each.config
         for flag, off in (("enable-auto-tool-choice", False), ("no-enable-auto-tool-choice", True)):
             if config.args.get(flag) is off:
                 shown = (f"engines.{engine.name}.args: {{{flag}: {str(off).lower()}}}",)

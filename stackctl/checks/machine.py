@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from stackctl import toolchain
-from stackctl.checks import answers, before, preflight
+from stackctl.checks import answers, before, preflight, preflight_model
 from stackctl.checks.check import Check, Hop
 from stackctl.checks.modelfiles import runnable
 from stackctl.host import GIB
@@ -57,7 +57,7 @@ def memory(facts: Facts) -> Iterator[Finding]:
     if any(runnable.precision(facts)):
         yield Finding("machine.memory", Status.SKIPPED, "needs model.precision", hop=Hop.MACHINE)
         return
-    yield from _planned(preflight.memory, "machine.memory", down=True)(facts)
+    yield from _planned(preflight_model.memory, "machine.memory", down=True)(facts)
 
 
 def driver(facts: Facts) -> Iterator[Finding]:

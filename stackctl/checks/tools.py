@@ -10,7 +10,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from stackctl import toolchain
-from stackctl.checks import answers, before, preflight
+from stackctl.checks import answers, before, preflight_model
 from stackctl.checks.check import Check, Hop
 from stackctl.model import ServiceKind, Status
 from stackctl.toolchain.installed import distributions, site_directories
@@ -169,7 +169,7 @@ def _pair(torch: str, other: str, version: str) -> bool:
 def parsers(facts: Facts) -> Iterator[Finding]:
     """The tool and reasoning parsers are ones that the installed vLLM has."""
     if facts.prepared is not None:
-        yield from before.step(preflight.parsers, facts.prepared, "configuration.parser-unknown")
+        yield from before.step(preflight_model.parsers, facts.prepared, "configuration.parser-unknown")
 
 
 CHECKS = (

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from stackctl import chat_templates, fetch, output, own_code, planning, render, sizes, toolchain
-from stackctl.checks import before, code, preflight, verdict
+from stackctl.checks import before, code, preflight, preflight_model, verdict
 from stackctl.checks.modelfiles import whole
 from stackctl.commands import trust
 from stackctl.config import EMBEDDED, Flags
@@ -155,7 +155,7 @@ def _fetch_model(prepared: Prepared, engine: EnginePlan) -> None:
             on_progress=lambda at: output.meter("model", at.text, time.monotonic() - began),
         )
         progress(f"{engine.model} is on disk")
-        fail_on([*preflight.on_disk(prepared, engine, directory), *code.in_files(prepared, engine, directory)])
+        fail_on([*preflight_model.on_disk(prepared, engine, directory), *code.in_files(prepared, engine, directory)])
         fail_on(whole.of(directory))
     else:
         fail_on(whole.of(os.path.abspath(os.path.expanduser(engine.model))))

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from stackctl import control, names, output, planning, runstate
-from stackctl.checks import preflight
+from stackctl.checks import preflight, preflight_model
 from stackctl.commands import provision, up
 from stackctl.errors import ConfigError, NotRunningError, StackError
 from stackctl.model import State
@@ -31,7 +31,7 @@ def run(flags: Flags, *, yes: bool, as_json: bool) -> Outcome:
         raise NotRunningError(
             f"the stack `{paths.name}` is not running", remedy=f"stackctl up{names.option(paths.name)}"
         )
-    checks = (*preflight.TOOLS, preflight.model, preflight.disk, preflight.provider_keys)
+    checks = (*preflight.TOOLS, preflight_model.files, preflight.disk, preflight.provider_keys)
     provision.fail_on(preflight.run(prepared, checks))
     report = stop(paths)
     for line in report.lines:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stackctl import config, plan, planning, redact, services
-from stackctl.checks import preflight
+from stackctl.checks import preflight_model
 from stackctl.config import Flags
 from stackctl.errors import ConfigError
 from stackctl.keys import Keys
@@ -221,7 +221,9 @@ def test_a_stack_that_uses_up_the_memory_it_was_planned_for_is_still_the_same(tm
 def test_what_does_not_fit_is_refused_before_anything_is_downloaded(
     tmp_path: Path, machine: str, text: str, says: str, remedy: str
 ) -> None:
-    found = [each for each in preflight.memory(decided(tmp_path, f"engines: {{a: {text}}}", machine)) if each.cause]
+    found = [
+        each for each in preflight_model.memory(decided(tmp_path, f"engines: {{a: {text}}}", machine)) if each.cause
+    ]
     assert len(found) == 1
     assert found[0].status is Status.FAIL
     assert says in found[0].cause
@@ -233,7 +235,7 @@ def test_memory_that_the_user_manages_is_not_summed(tmp_path: Path) -> None:
     text = "engines: {a: {model: Qwen/Qwen3.8-27B-FP8, args: {cpu-offload-gb: 20}}}"
     prepared = decided(tmp_path, text, "1x24")
     assert prepared.plan.engine.fit is None
-    assert list(preflight.memory(prepared)) == []
+    assert list(preflight_model.memory(prepared)) == []
 
 
 @pytest.mark.usefixtures("_no_cache")
@@ -338,7 +340,7 @@ def test_two_engines_on_several_gpus_have_gpus_of_their_own(tmp_path: Path) -> N
 @pytest.mark.usefixtures("_no_cache")
 def test_what_does_not_fit_beside_the_other_engine_is_refused_by_its_name(tmp_path: Path) -> None:
     text = "engines: {a: {model: Qwen/Qwen3.5-27B-GPTQ-Int4}, b: {model: openai/gpt-oss-20b}}\nroutes: {default: a}"
-    found = [each for each in preflight.memory(decided(tmp_path, text, "1x24")) if each.status is Status.FAIL]
+    found = [each for each in preflight_model.memory(decided(tmp_path, text, "1x24")) if each.status is Status.FAIL]
     assert found
     assert "in what the engine `" in found[0].cause
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from stackctl import plan
-from stackctl.checks import preflight
+from stackctl.checks import preflight, preflight_model
 from stackctl.config import Flags
 from stackctl.errors import PreflightError
 from stackctl.host import GIB
@@ -74,14 +74,14 @@ def test_a_sound_machine_has_nothing_to_say(tmp_path: Path) -> None:
 
 def test_the_embedded_model_needs_four_gibibytes_that_are_free(tmp_path: Path) -> None:
     low = dataclasses.replace(machines.CPU, memory_available=3 * GIB)
-    (found,) = bad(preflight.memory(prepared(tmp_path, low)))
+    (found,) = bad(preflight_model.memory(prepared(tmp_path, low)))
     assert found.cause == "the model needs at least 4.0 GiB of memory and 3.0 GiB are free"
     assert found.remedy.startswith("close what holds memory")
-    assert bad(preflight.memory(prepared(tmp_path, dataclasses.replace(low, memory_available=4 * GIB)))) == []
+    assert bad(preflight_model.memory(prepared(tmp_path, dataclasses.replace(low, memory_available=4 * GIB)))) == []
 
 
 def on_disk(made: Prepared, directory: str) -> Iterable[Finding]:
-    return preflight.on_disk(made, made.plan.engine, directory)
+    return preflight_model.on_disk(made, made.plan.engine, directory)
 
 
 def test_weights_larger_than_what_is_free_are_refused_before_they_are_loaded(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from stackctl import sizes, vllm_registry
-from stackctl.checks import answers, before, code, preflight
+from stackctl.checks import answers, before, code, preflight_model
 from stackctl.checks.modelfiles import models, whole
 from stackctl.model import Status
 from stackctl.plan.hardware import devices
@@ -30,7 +30,7 @@ def fits_plan(facts: Facts) -> Iterator[Finding]:
         if facts.prepared is None or each.checkpoint() is None:
             continue
         for found in (
-            *preflight.on_disk(facts.prepared, each.engine, str(each.files)),
+            *preflight_model.on_disk(facts.prepared, each.engine, str(each.files)),
             *code.in_files(facts.prepared, each.engine, str(each.files)),
         ):
             if found.bad and not (facts.running and found.id == "memory"):
