@@ -64,17 +64,19 @@ _GATEWAY: tuple[tuple[str, Probe, bool], ...] = (
 )
 
 
+# Of a provider's model: each token is paid for.
+_HOSTED = {"answers", "words", "key", "models", "unknown-model", "tools"}
+_ALONE = {name for name, _, alone in (*_BOTH, *_GATEWAY) if alone}
+# Of a gateway and an engine, and not of one of the names between them; each has the line for itself, so all are short of time.
+_OF_A_PAIR = {"cache", "parallel", "cancel"}
+
+
 def checks(facts: Facts) -> tuple[Check, ...]:
     """The live checks for what was found; none where nothing runs that could be asked."""
     if facts.static:
         return ()
-    found: list[Check] = []
-    ends = facts.began + BUDGET
-    quiet: dict[str, Quiet] = {}
-    engines: dict[str, Peer] = {}
-    pairs: set[tuple[str, ...]] = set()
-    for lane in facts.lanes:
-        found += _lane(facts, lane, ends, quiet, engines, pairs, first=lane is facts.lanes[0])
+    lines = _Lines(facts)
+    found = [check for lane in facts.lanes for check in lines.checks(lane)]
     if facts.own and facts.running:
         found.append(
             Check(
@@ -85,55 +87,59 @@ def checks(facts: Facts) -> tuple[Check, ...]:
                 live=True,
             )
         )
-    quiet_ones = [each for each in found if each.id.partition("@")[0] in _ALONE]
-    return (*(each for each in found if each not in quiet_ones), *quiet_ones)
+    return tuple(sorted(found, key=lambda each: _name(each) in _ALONE))
 
 
-# Of a provider's model: each token is paid for.
-_HOSTED = {"answers", "words", "key", "models", "unknown-model", "tools"}
-_ALONE = {name for name, _, alone in (*_BOTH, *_GATEWAY) if alone}
-# Of a gateway and an engine, and not of one of the names between them; each has the line for itself, so all are short of time.
-_OF_A_PAIR = {"cache", "parallel", "cancel"}
+class _Lines:
+    """The ends that were met on the lanes so far.
+
+    An engine that several routes share is asked once, and so is what lies between it and a gateway. What shares an engine
+    shares its `Quiet`, by the engine's address.
+    """
+
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
+        self._ends = facts.began + BUDGET
+        # Claude Code on a stack of ours is told to leave it out.
+        self._billing = not facts.own and facts.environ.get("CLAUDE_CODE_ATTRIBUTION_HEADER") != "0"
+        self._quiet: dict[str, Quiet] = {}
+        self._engines: dict[tuple[str, str], Peer] = {}
+        self._pairs: set[tuple[str, ...]] = set()
+
+    def checks(self, lane: Lane) -> Iterator[Check]:
+        """The checks of one route that no lane before it has brought."""
+        facts, first = self._facts, lane is self._facts.lanes[0]
+        last = lane.engine or lane.gateway
+        if last is None:
+            return
+        engine = None
+        lock = self._quiet.setdefault(last.url, Quiet())
+        if lane.engine is not None:
+            place = f"engine:{lane.engine.name}"
+            key = lane.engine.url, lane.engine.model
+            engine = self._engines.get(key)
+            if engine is None:
+                engine = self._engines[key] = Peer(lane.engine, self._ends, lock=lock, billing=self._billing)
+                yield from _peer(engine, None, place, "")
+        if lane.gateway is None or (lane.engine is not None and lane.gateway.url == lane.engine.url):
+            if engine is not None and not engine.front:  # clients talk to the engine itself
+                engine.front, engine.longest = True, _longest(facts, direct=True)
+                yield from _front(facts, engine, f"engine:{engine.endpoint.name}", first=first)
+            return
+        gateway = Peer(lane.gateway, self._ends, lock=lock, billing=self._billing, alone=lane.engine is None)
+        behind = f"engine:{engine.endpoint.name}" if engine is not None else ""  # as it was called when it was asked
+        gateway.front, gateway.longest = True, _longest(facts, direct=False)
+        place = f"gateway:{lane.route}"
+        pair = (lane.gateway.url, last.url, lane.gateway.by)
+        known = _OF_A_PAIR if pair in self._pairs else set()
+        self._pairs.add(pair)
+        yield from (each for each in _peer(gateway, engine, place, behind) if _name(each) not in known)
+        yield from _front(facts, gateway, place, first=first)
 
 
-def _lane(
-    facts: Facts,
-    lane: Lane,
-    ends: float,
-    quiet: dict[str, Quiet],
-    engines: dict[str, Peer],
-    pairs: set[tuple[str, ...]],
-    *,
-    first: bool,
-) -> Iterator[Check]:
-    """The checks of one route. An engine that several routes share is asked once, and what lies between it and a gateway."""
-    last = lane.engine or lane.gateway
-    if last is None:
-        return
-    engine = None
-    # Claude Code on a stack of ours is told to leave it out.
-    billing = not facts.own and facts.environ.get("CLAUDE_CODE_ATTRIBUTION_HEADER") != "0"
-    lock = quiet.setdefault(last.url, Quiet())
-    if lane.engine is not None:
-        place = f"engine:{lane.engine.name}"
-        engine = engines.get(lane.engine.url + lane.engine.model)
-        if engine is None:
-            engine = engines[lane.engine.url + lane.engine.model] = Peer(lane.engine, ends, lock=lock, billing=billing)
-            yield from _peer(engine, None, place, "")
-    if lane.gateway is None or (lane.engine is not None and lane.gateway.url == lane.engine.url):
-        if engine is not None and not engine.front:  # clients talk to the engine itself
-            engine.front, engine.longest = True, _longest(facts, direct=True)
-            yield from _front(facts, engine, f"engine:{engine.endpoint.name}", first=first)
-        return
-    gateway = Peer(lane.gateway, ends, lock=lock, billing=billing, alone=lane.engine is None)
-    behind = f"engine:{engine.endpoint.name}" if engine is not None else ""  # as it was called when it was asked
-    gateway.front, gateway.longest = True, _longest(facts, direct=False)
-    place = f"gateway:{lane.route}"
-    pair = (lane.gateway.url, last.url, lane.gateway.by)
-    known = _OF_A_PAIR if pair in pairs else set()
-    pairs.add(pair)
-    yield from (each for each in _peer(gateway, engine, place, behind) if each.id.partition("@")[0] not in known)
-    yield from _front(facts, gateway, place, first=first)
+def _name(check: Check) -> str:
+    """What is asked, without of whom: `tools` of `tools@engine:main`."""
+    return check.id.partition("@")[0]
 
 
 def _peer(peer: Peer, engine: Peer | None, place: str, behind: str) -> Iterator[Check]:
@@ -160,25 +166,23 @@ def _peer(peer: Peer, engine: Peer | None, place: str, behind: str) -> Iterator[
 
 def _front(facts: Facts, peer: Peer, place: str, *, first: bool) -> Iterator[Check]:
     """What concerns only the end that clients talk to; of a gateway with several routes the first asks for all names."""
-    yield Check(
-        f"client@{place}", Hop.CLIENT, _first_line(client.request), _bound(client.request, peer, None, alone=False),
-        needs=(f"answers@{place}", f"tools@{place}", f"thinking@{place}"), live=True, seconds=_SECONDS,
-    )  # fmt: skip
+
+    def asked(name: str, hop: Hop, probe: Probe, *needs: str) -> Check:
+        return Check(
+            f"{name}@{place}", hop, _first_line(probe), _bound(probe, peer, None, alone=False),
+            needs=(f"answers@{place}", *needs), live=True, seconds=_SECONDS,
+        )  # fmt: skip
+
     hop = Hop.ENGINE if peer.where == "engine" else Hop.GATEWAY
+    yield asked("client", Hop.CLIENT, client.request, f"tools@{place}", f"thinking@{place}")
     if not facts.own:  # who knows what stands before a server made by hand
-        yield Check(
-            f"size@{place}", hop, _first_line(sizes.large), _bound(sizes.large, peer, None, alone=False),
-            needs=(f"answers@{place}",), live=True, seconds=_SECONDS,
-        )  # fmt: skip
+        yield asked("size", hop, sizes.large)
     if not facts.own and first:  # one of them answers as all do
+        yield asked("repeats", hop, repeats.stored, "configuration.hand-cache")
+    tiers_asked = tiers.asked(facts, peer.endpoint.url)
+    if tiers_asked and first:
         yield Check(
-            f"repeats@{place}", hop, _first_line(repeats.stored), _bound(repeats.stored, peer, None, alone=False),
-            needs=(f"answers@{place}", "configuration.hand-cache"), live=True, seconds=_SECONDS,
-        )  # fmt: skip
-    asked = tiers.asked(facts, peer.endpoint.url)
-    if asked and first:
-        yield Check(
-            f"tiers@{place}", Hop.GATEWAY, _first_line(tiers.answered), lambda facts: _clean(facts, tiers.answered(peer, asked)),
+            f"tiers@{place}", Hop.GATEWAY, _first_line(tiers.answered), lambda facts: _clean(facts, tiers.answered(peer, tiers_asked)),
             needs=(f"answers@{place}",), live=True, seconds=_SECONDS,
         )  # fmt: skip
 
