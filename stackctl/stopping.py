@@ -19,11 +19,15 @@ _DIES = 5.0  # seconds that a killed supervisor's guards get to take their trees
 
 @dataclass(frozen=True, slots=True)
 class StopReport:
-    """What stopping found and did. `lines` are for people; `clean` says that nothing of the stack is left."""
+    """What stopping found and did. `lines` are for people; `clean` says that nothing of the stack is left.
+
+    `again` says that another command has started the stack anew since.
+    """
 
     was_running: bool
     clean: bool
     lines: tuple[str, ...] = ()
+    again: bool = False
 
 
 def stop(paths: StackPaths, *, immediate: bool = False, timeout: float = 30.0) -> StopReport:
@@ -40,12 +44,14 @@ def stop(paths: StackPaths, *, immediate: bool = False, timeout: float = 30.0) -
         # The stopped (SIGSTOP) hear nothing. QUIT, not a second TERM: two pending TERMs are one.
         identity.send(owner, signal.SIGQUIT if immediate else signal.SIGTERM)
         identity.send(owner, signal.SIGCONT)
-        if not _wait_until_free(paths, owner, timeout):
+        if not _has_left(paths, owner, timeout):
             lines.append(f"the supervisor (pid {owner.pid}) did not stop within {timeout:g} s and was killed")
             identity.send(owner, signal.SIGKILL)
-    _wait_until_free(paths, owner, _DIES)
+            _has_left(paths, owner, _DIES)
     lock = runstate.Lock(paths)
-    if not lock.take(timeout=_DIES):
+    if not lock.share(timeout=_DIES):
+        if owner is not None and runstate.holder(paths) not in {None, owner}:
+            return StopReport(was_running=True, clean=True, lines=tuple(lines), again=True)
         return StopReport(was_running=True, clean=False, lines=(*lines, "something still holds the stack's lock"))
     try:
         lines += runstate.reconcile_locked(paths, lock)
@@ -55,13 +61,14 @@ def stop(paths: StackPaths, *, immediate: bool = False, timeout: float = 30.0) -
     return StopReport(was_running=owner is not None, clean=clean, lines=tuple(lines))
 
 
-def _wait_until_free(paths: StackPaths, owner: identity.Identity | None, timeout: float) -> bool:
+def _has_left(paths: StackPaths, owner: identity.Identity, timeout: float) -> bool:
+    """Wait until that supervisor has let go of the stack; another one may have it since."""
     deadline = time.monotonic() + timeout
-    while runstate.is_locked(paths) or runstate.lockless(paths) is not None:
+    while runstate.holder(paths) == owner:
         if time.monotonic() > deadline:
             return False
         time.sleep(0.02)
     leaves = time.monotonic() + _LEAVES
-    while owner is not None and owner.pid != os.getpid() and identity.alive(owner) and time.monotonic() < leaves:
+    while owner.pid != os.getpid() and identity.alive(owner) and time.monotonic() < leaves:
         time.sleep(0.02)
-    return owner is None or not identity.alive(owner) or runstate.signature(paths) is None
+    return not identity.alive(owner) or runstate.signature(paths) != owner

@@ -26,7 +26,12 @@ def run(name: str | None, config: str | None) -> Outcome:
         raise NotRunningError(
             f"the stack `{paths.name}` is not running", remedy=f"stackctl up{names.option(paths.name)}"
         )
-    lines.append(f"stackctl: the stack `{paths.name}` is down; nothing of it is left running")
+    end = (
+        "was stopped, and another command has started it again"
+        if report.again
+        else "is down; nothing of it is left running"
+    )
+    lines.append(f"stackctl: the stack `{paths.name}` {end}")
     return Outcome(
         lines=lines, data={"name": paths.name, "was_running": report.was_running, "lines": list(report.lines)}
     )

@@ -14,8 +14,6 @@ from stackctl.paths import StackPaths
 if TYPE_CHECKING:
     from stackctl.config import Flags
 
-_WAIT = 1.0  # seconds; another command holds the lock for milliseconds, a supervisor for as long as it lives
-
 
 def rotate(flags: Flags, *, restart: bool, as_json: bool) -> Outcome:
     """Make a new client key. A stack that runs is restarted, when that is wished; else nothing is changed.
@@ -27,7 +25,7 @@ def rotate(flags: Flags, *, restart: bool, as_json: bool) -> Outcome:
     if keys_file.read(paths) is None:
         raise NotRunningError(f"the stack `{paths.name}` has no key yet", remedy="stackctl up makes one")
     lock = runstate.Lock(paths)
-    if lock.take(timeout=_WAIT):
+    if lock.share():
         try:
             keys.rotate(paths)
         finally:

@@ -1,4 +1,8 @@
-"""The stack's lock: flock'd by the supervisor for its whole life, and signed with who that is."""
+"""The stack's lock: flock'd by the supervisor for its whole life, and signed with who that is.
+
+Only a supervisor locks it exclusively. A command that must know that none runs, and have none start meanwhile, shares
+it: so who holds it exclusively is a supervisor, which may be asked to stop, and never a command in the middle of its work.
+"""
 
 from __future__ import annotations
 
@@ -27,12 +31,19 @@ class Lock:
         self._handle = -1
 
     def take(self, *, timeout: float = 0.0) -> bool:
-        """Take the lock, waiting at most `timeout` seconds; False when someone else holds it."""
+        """Take the lock for a supervisor, waiting at most `timeout` seconds; False when someone else holds or shares it."""
+        return self._locked(fcntl.LOCK_EX, timeout)
+
+    def share(self, *, timeout: float = 0.0) -> bool:
+        """Keep supervisors from the lock, waiting at most `timeout` seconds; False when one holds it."""
+        return self._locked(fcntl.LOCK_SH, timeout)
+
+    def _locked(self, how: int, timeout: float) -> bool:
         handle = _open_lock(self._path)
         deadline = time.monotonic() + timeout
         while True:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(handle, how | fcntl.LOCK_NB)
             except OSError:
                 if time.monotonic() >= deadline:
                     os.close(handle)
@@ -88,7 +99,7 @@ def _open_lock(path: str) -> int:
 
 
 def is_locked(paths: StackPaths) -> bool:
-    """Say whether someone holds the stack's lock."""
+    """Say whether a supervisor holds the stack's lock."""
     try:
         handle = os.open(paths.lock, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:

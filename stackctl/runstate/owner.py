@@ -64,7 +64,7 @@ def _kernel_says(paths: StackPaths) -> Identity | None:
         with open("/proc/locks") as locks:
             for line in locks:
                 words = line.split()
-                if words[1] == "FLOCK" and words[5].rpartition(":")[2] == str(inode):
+                if words[1] == "FLOCK" and words[3] == "WRITE" and words[5].rpartition(":")[2] == str(inode):
                     return identity.of(int(words[4]))
     except (OSError, ValueError, IndexError):
         pass

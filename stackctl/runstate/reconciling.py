@@ -28,7 +28,7 @@ def reconcile(paths: StackPaths) -> list[str]:
     if not os.path.isdir(paths.root) or lockless(paths) is not None:
         return []
     lock = Lock(paths)
-    if not lock.take():
+    if not lock.share():
         return []
     try:
         return reconcile_locked(paths, lock)
@@ -37,7 +37,7 @@ def reconcile(paths: StackPaths) -> list[str]:
 
 
 def reconcile_locked(paths: StackPaths, lock: Lock) -> list[str]:
-    """Do what `reconcile` does, by the one who holds the lock."""
+    """Do what `reconcile` does, by the one who holds or shares the lock."""
     from stackctl import survivors
 
     state = read(paths, locked_by_us=True)

@@ -102,27 +102,35 @@ class Supervisor:
         files.private_dir(self._paths.logs)
         self._store.take()
         try:
-            left = [each for each in runstate.reconcile_locked(self._paths, self._store.lock) if "left alone" in each]
-            if left:
-                raise StackError(left[0], remedy="stop it there, or give this one another name: --name NAME")
-            self._store.lock.sign(self._state.supervisor)
-            self._state.tmp = runstate.make_tmp(self._paths)
-            self._save(must=True)
-            self._control = control.listen(self._paths)
-            with self._inbox.opened():
+            with self._inbox.opened():  # before anything is written: who is told to end from now on ends in order
+                left = [
+                    each for each in runstate.reconcile_locked(self._paths, self._store.lock) if "left alone" in each
+                ]
+                if left:
+                    raise StackError(left[0], remedy="stop it there, or give this one another name: --name NAME")
                 try:
-                    self._prepare()
+                    self._set_up()
                     return self._loop()
                 finally:
                     self._leave_nothing()
         finally:
             self._store.lock.release()
 
+    def _set_up(self) -> None:
+        """Write what others look for, the state last: who sees it finds the ports, the files and the socket as well."""
+        self._store.lock.sign(self._state.supervisor)
+        self._state.tmp = runstate.make_tmp(self._paths)
+        self._prepare()
+        self._control = control.listen(self._paths)
+        self._save(must=True)
+
     # --- the loop ---------------------------------------------------------------------------------------------------
 
     def _loop(self) -> Ended:
         self._clocks = clocks.read()
         while True:
+            for signum in self._inbox.signals():
+                self._begin_stop(signum, immediate=self._ending.begun or signum == signal.SIGQUIT)
             self._executor.trees.hear()  # before probing: who is dead is not asked
             self._hear_threads()
             if self._control is not None:
@@ -161,8 +169,6 @@ class Supervisor:
                 poll.register(run.child.status, select.POLLIN)
         tick = _TICK_READY if calm else _TICK_START
         poll.poll((logcaps.TICK if self._caps.flooded(time.monotonic()) else tick) * 1000)
-        for signum in self._inbox.signals():
-            self._begin_stop(signum, immediate=self._ending.begun or signum == signal.SIGQUIT)
 
     def _asked_for(self, question: dict[str, Any]) -> None:
         """Carry out what came over the control socket. Raises StackError with the reason why not."""

@@ -21,7 +21,7 @@ from stackctl.identity import Identity
 from stackctl.model import ClientFacts, RouteFacts, ServiceKind, State
 from stackctl.paths import StackPaths
 from stackctl.runstate import Lock, ServiceRecord, StackState
-from stackctl.supervisor import stop
+from stackctl.supervisor import StopReport, stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -129,6 +129,36 @@ def test_the_lock_dies_with_its_process_and_is_not_inherited(paths: StackPaths) 
         assert runstate.holder(paths) is None
     finally:
         os.kill(child, signal.SIGKILL)
+        popen.stdin.close()
+        popen.stdout.close()
+
+
+def test_a_command_in_the_middle_of_its_work_is_no_supervisor(paths: StackPaths) -> None:
+    """A `down` that was clearing up after a dead supervisor was itself told to stop by the next `down`."""
+    code = (
+        "from stackctl.paths import StackPaths\nfrom stackctl import runstate\n"
+        "lock = runstate.Lock(StackPaths('default'))\nassert lock.share()\nprint(flush=True)\ninput()"
+    )
+    popen = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=os.getcwd(), env=os.environ
+    )
+    assert popen.stdout is not None
+    assert popen.stdin is not None
+    try:
+        popen.stdout.readline()
+        assert not runstate.is_locked(paths)
+        assert runstate.holder(paths) is None
+        assert not Lock(paths).take()  # but no supervisor begins meanwhile
+        assert stop(paths, timeout=1) == StopReport(was_running=False, clean=True)
+        with ThreadPoolExecutor(1) as pool:
+            beginning = pool.submit(Lock(paths).take, timeout=60)
+            popen.stdin.write(b"\n")
+            popen.stdin.flush()
+            assert beginning.result(timeout=60)
+        assert popen.wait() == 0
+    finally:
+        popen.kill()
+        popen.wait()
         popen.stdin.close()
         popen.stdout.close()
 
