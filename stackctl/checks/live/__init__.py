@@ -28,7 +28,7 @@ from stackctl.checks.live import (
     turns,
     wording,
 )  # fmt: skip
-from stackctl.checks.live.peer import BUDGET, Peer
+from stackctl.checks.live.peer import BUDGET, OutOfTime, Peer
 from stackctl.checks.live.quiet import Quiet
 from stackctl.model import Finding, Status
 
@@ -200,25 +200,31 @@ def _bound(probe: Probe, peer: Peer, engine: Peer | None, *, alone: bool) -> Cal
     def run(facts: Facts) -> list[Finding]:
         if not alone:
             with peer.lock.talk():
-                return _said(facts, peer, [] if peer.over else probe(peer, engine), probe)
+                return said(facts, peer, [] if peer.over else probe(peer, engine), probe)
         with peer.lock.alone(peer.left(_SECONDS)) as quiet:
-            return _said(facts, peer, probe(peer, engine) if quiet and not peer.over else [], probe)
+            return said(facts, peer, probe(peer, engine) if quiet and not peer.over else [], probe)
 
     return run
 
 
-def _said(facts: Facts, peer: Peer, found: Iterable[Finding], probe: Probe) -> list[Finding]:
+def said(facts: Facts, peer: Peer, found: Iterable[Finding], probe: Probe) -> list[Finding]:
     """Clean, and said once: what two questions run into is one fault."""
     kept = []
-    told = [*(between.retold(peer, each) for each in found), *between.unsteady(peer)]
+    told: list[Finding] = []
+    short = False
+    try:
+        told.extend(between.retold(peer, each) for each in found)
+    except OutOfTime:
+        short = True
+    told += between.unsteady(peer)
     for each in _clean(facts, told):
         if each.bad and not peer.first(each.id):
             kept.append(Finding(each.id, Status.SKIPPED, "the same was found by another question", hop=each.hop))
         else:
             kept.append(_with_own_code(facts, peer, each))
-    if peer.over and not kept:
-        said = f"there was no time left to see that: {_first_line(probe)}"
-        kept.append(Finding("doctor.no-time", Status.SKIPPED, said, hop=peer.where))
+    if (short or peer.over) and not kept:
+        unseen = f"there was no time left to see that: {_first_line(probe)}"
+        kept.append(Finding("doctor.no-time", Status.SKIPPED, unseen, hop=peer.where))
     return kept
 
 

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from stackctl.checks.answers import finding
-from stackctl.checks.live import between, metrics, nearby, pages, refusals
+from stackctl.checks.live import between, messages, metrics, nearby, pages, refusals
 from stackctl.checks.live.reply import End, Reply
 from stackctl.model import Status
 
@@ -63,6 +63,15 @@ def health(peer: Peer) -> Iterator[Finding]:
             return
         yield finding(
             f"{peer.where}.{name}", Status.FAIL, (f"GET {path}: {answer.error}",), why=answer.error, **peer.words()
+        )
+    elif peer.where == "engine" and refusals.unready(answer.status, raw):
+        said = messages.words(raw)
+        yield finding(
+            f"engine.{refusals.unready(answer.status, raw)}",
+            Status.FAIL,
+            (f"GET {path}: status {answer.status}: {said}",),
+            said=said,
+            **peer.words(),
         )
     elif peer.where == "engine" and answer.status == 503:
         yield finding("engine.core-dead", Status.FAIL, ("GET /health: status 503",), **peer.words())

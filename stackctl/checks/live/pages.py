@@ -42,6 +42,15 @@ MEANING: dict[int, str] = {
     502: "it cannot reach the server behind it",
     503: "it has no server behind it that works",
     504: "it waited in vain for the server behind it",
+    # Cloudflare's own
+    520: "what the server behind it answers makes no sense to it",
+    521: "it cannot reach the server behind it",
+    522: "it cannot reach the server behind it",
+    523: "it cannot reach the server behind it",
+    524: "it waited in vain for the server behind it",
+    525: "it cannot speak TLS with the server behind it",
+    526: "it does not trust the certificate of the server behind it",
+    530: "it cannot find the server behind it",
 }
 
 

@@ -24,6 +24,10 @@ AGENT = "stackctl-doctor"  # so that a log tells our questions from a client's
 BUDGET = 16.5  # seconds from the beginning of the run after which no question waits any longer
 
 
+class OutOfTime(Exception):  # noqa: N818 - nothing is wrong
+    """A question was waited for less long than this server takes for a plain one: its silence says nothing."""
+
+
 OURS = "?by=stackctl"  # in the address of our questions: what we made fail ourselves is then known in a log
 
 
@@ -116,7 +120,8 @@ class Peer:
         """One question in Anthropic's shape: `content` is the user's text, or a list of messages; `more` goes into the body.
 
         `enough` is looked at after each piece of content: True hangs up (End.LEFT). A
-        `patient` question is put again to a server that is busy with our others (429).
+        `patient` question is put again to a server that is busy with our others (429), and raises OutOfTime where it was
+        not waited for long enough to judge its silence.
         """
         said = content if isinstance(content, list) else [{"role": "user", "content": content}]
         question = {"model": self.endpoint.model, "max_tokens": 64, "messages": said, "stream": True, **more}
@@ -137,6 +142,8 @@ class Peer:
         if patient:
             reply = self.seen.steadied(reply, once)
         self.seen.note_reply(reply, own_model="model" not in more)
+        if patient and not self.seen.told(reply, most):
+            raise OutOfTime
         return reply
 
     def _noted(self, answer: probe.Result) -> probe.Result:

@@ -28,6 +28,11 @@ _TIMEOUT = re.compile(r"time(?:d )?out", re.IGNORECASE)
 _HUNG_UP = re.compile("closed without an answer|reset by peer")
 _KEYLESS = re.compile(r"No api key passed in", re.IGNORECASE)  # LiteLLM, of a request that came without one
 _GUARDRAIL = re.compile(r"guardrail", re.IGNORECASE)
+_LOADING = re.compile(
+    r"\bloading (?:the )?model|model .{0,100}\bis (?:currently |still )?(?:being )?load(?:ing|ed)\b", re.IGNORECASE
+)
+_NOT_LOADED = re.compile(r"\bno models? (?:is |are )?(?:currently )?loaded\b", re.IGNORECASE)  # LM Studio, TabbyAPI
+_WANTS_TLS = re.compile(r"HTTP request (?:was sent )?to (?:an? )?HTTPS (?:server|port)", re.IGNORECASE)  # Go, nginx
 _HOST = re.compile(r"Cannot connect to host (?P<at>[\w.:\[\]-]{1,200})")
 _RENAMED = re.compile(r"Invalid model name passed in model=(?P<name>[^\s`'\"]{1,200})")
 _NO_TEMPLATE = re.compile(
@@ -41,7 +46,9 @@ def refusal(peer: Peer, engine: Peer | None, reply: Reply) -> Iterator[Finding]:
     said: dict[str, Any] = {"said": reply.said or f"status {reply.status}", **peer.words()}
     from_engine = gateway and "Exception" in reply.raw
     page = pages.proxy(reply.status, reply.raw, reply.headers)
-    if page:
+    if state := unready(reply.status, reply.raw):
+        yield finding(f"{peer.where}.{state}", Status.FAIL, shown, **said)
+    elif page:
         yield proxied(peer, page, reply.status, shown, said["said"])
     elif not reply.status or reply.end is End.CUT or _not_http(reply):
         yield _no_answer(peer, reply)
@@ -72,12 +79,7 @@ def refusal(peer: Peer, engine: Peer | None, reply: Reply) -> Iterator[Finding]:
         unlike = None if peer.endpoint.managed else between.unlike(peer, reply)
         yield unlike or finding(name, Status.FAIL, shown, model=peer.endpoint.model, names=listing.named(peer), **said)
     elif reply.status in {404, 405}:
-        if gateway and engine is not None and engine.chat_only:
-            yield finding("engine.no-messages", Status.FAIL, shown, **engine.words())
-        elif peer.chat_only:  # it has neither
-            yield finding("engine.no-chat", Status.FAIL, shown, model=peer.endpoint.model, **peer.words())
-        else:
-            yield _no_path(peer, engine, shown)
+        yield _no_path(peer, engine, shown)
     elif reply.status == 429:
         yield finding(f"{peer.where}.crowded", Status.FAIL, shown, **said)
     elif _NO_TEMPLATE.search(reply.raw):
@@ -89,8 +91,21 @@ def refusal(peer: Peer, engine: Peer | None, reply: Reply) -> Iterator[Finding]:
         yield finding(f"{peer.where}.{name}", Status.FAIL, shown, **said)
 
 
+def unready(status: int, raw: str) -> str:
+    """The finding for a server that says that its model is `loading`, that none is (`not-loaded`), or that it `wants-tls`."""
+    if status == 503 and _LOADING.search(raw):
+        return "loading"
+    if _WANTS_TLS.search(raw):
+        return "wants-tls"
+    return "not-loaded" if status >= 400 and _NOT_LOADED.search(raw) else ""
+
+
 def _no_path(peer: Peer, engine: Peer | None, shown: tuple[str, ...]) -> Finding:
     """The finding for a server that has no /v1/messages at its address, or asks for one that its engine does not have."""
+    if peer.where == "gateway" and engine is not None and engine.chat_only:
+        return finding("engine.no-messages", Status.FAIL, shown, **engine.words())
+    if peer.chat_only:  # it has neither
+        return finding("engine.no-chat", Status.FAIL, shown, model=peer.endpoint.model, **peer.words())
     if peer.where == "engine":
         return finding("engine.no-messages", Status.FAIL, shown, **peer.words())
     if engine is not None:
@@ -166,4 +181,4 @@ def cooldown(peer: Peer, reply: Reply) -> Finding:
 
 def no_such_path(reply: Reply) -> bool:
     """A 404 (or 405) for the path and not for the model."""
-    return reply.status in {404, 405} and not seen.NO_MODEL.search(reply.raw)
+    return reply.status in {404, 405} and not seen.NO_MODEL.search(reply.raw) and not unready(reply.status, reply.raw)

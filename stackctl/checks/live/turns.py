@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 PATIENCE = 12.0
 _BUDGET = re.compile(r"thinking_token_budget|thinking\.budget_tokens")
+# llama.cpp, which refuses with a 500: `image input is not supported`
+_NO_EYES = re.compile(
+    r"\b(?:image|vision|multi-?modal)\b.{0,80}\b(?:not supported|unsupported|not support|no support)", re.IGNORECASE
+)
 # a red square of one pixel
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg=="
 
@@ -35,6 +39,8 @@ def tool_result(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
         return
     if "tool choice requires --enable-auto-tool-choice" in reply.raw:
         return  # the check of tool calls says so
+    if reply.refused and tools.ask(peer, "Hello.", inline=False).said == reply.said:
+        return  # so it does, of a server that refuses tools at all
     yield _named(peer, engine, "behaviour.tool-result", reply)
 
 
@@ -124,7 +130,7 @@ def image(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
         return
     if reply.end in {End.TIMEOUT, End.CUT, End.FAULT}:
         yield finding(f"{peer.where}.image-hangs", Status.WARN, shown, **words)
-    elif reply.status >= 500 or not reply.said:
+    elif (reply.status >= 500 and not _NO_EYES.search(reply.said)) or not reply.said:
         yield finding(f"{peer.where}.image-error", Status.WARN, shown, **words)
     elif peer.endpoint.vision:
         yield finding(f"{peer.where}.image-refused", Status.FAIL, shown, **words)

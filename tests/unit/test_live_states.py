@@ -1,0 +1,110 @@
+"""What a server that is not ready, not at home or slow says of itself, and what its silence and its words do not mean."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from stackctl.checks import live
+from stackctl.checks.facts import Facts
+from stackctl.checks.live import answering, asking, pages, tools, turns
+from stackctl.checks.live.peer import OutOfTime
+from stackctl.config import Flags
+from stackctl.model import Finding, Status
+from tests.unit.test_live_between import answer
+from tests.unit.test_live_pages import server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.unit.test_live_pages import Answer
+
+JSON = {"Content-Type": "application/json"}
+
+
+def error(status: int, said: str) -> Answer:
+    return status, JSON, json.dumps({"error": {"message": said, "type": "error"}}).encode()
+
+
+def always(made: Answer) -> Callable[[str, int], Answer]:
+    return lambda *_: made
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "id"),
+    [
+        (503, "Loading model", "engine.loading"),
+        (503, "Model my/model is currently loading", "engine.loading"),
+        (404, "No models loaded. Please load a model in the developer page.", "engine.not-loaded"),
+        (400, "No models loaded.", "engine.not-loaded"),
+        (400, "Client sent an HTTP request to an HTTPS server.", "engine.wants-tls"),
+        (400, "The plain HTTP request was sent to HTTPS port", "engine.wants-tls"),
+    ],
+)
+def test_a_server_that_is_not_ready_says_so_and_is_believed(status: int, said: str, id: str) -> None:  # noqa: A002 - as in Finding
+    with server(always(error(status, said))) as peer:
+        [found] = answering.token(peer, None)
+    assert (found.id, found.status) == (id, Status.FAIL)
+
+
+def test_an_engine_whose_health_says_that_it_loads_has_lost_no_core() -> None:
+    with server(always(error(503, "Loading model")), at=lambda _: error(503, "Loading model")) as peer:
+        assert [each.id for each in answering.health(peer)] == ["engine.loading"]
+    with server(always((503, {}, b"")), at=lambda _: (503, {}, b"")) as peer:
+        assert [each.id for each in answering.health(peer)] == ["engine.core-dead"]
+
+
+@pytest.mark.parametrize("status", [521, 522, 524])
+def test_cloudflares_own_statuses_are_its_own(status: int) -> None:
+    page = f"<!DOCTYPE html><html><head><title>x.org | {status}: A timeout occurred</title></head></html>"
+    assert pages.proxy(status, page, {"server": "cloudflare"}) == "cloudflare"
+    assert not pages.proxy(status, '{"error": {"message": "no"}}', {})
+
+
+def test_a_question_that_was_waited_for_less_long_than_a_plain_one_takes_says_nothing() -> None:
+    gone = threading.Event()
+
+    def late(*_: object) -> Answer:
+        gone.wait(20)
+        return answer()
+
+    with server(late) as slow:
+        slow.seen.took, slow.ends = 9.0, time.monotonic() + 0.5
+        with pytest.raises(OutOfTime):
+            list(tools.calls(slow, None))
+        with pytest.raises(OutOfTime):
+            list(asking.unknown_model(slow, None))
+        gone.set()
+
+
+def test_the_check_of_a_slow_server_is_left_out_and_not_failed() -> None:
+    def slow(*_: object) -> Iterator[Finding]:
+        yield Finding("engine.buffers", Status.WARN, "seen before", hop="engine")
+        raise OutOfTime
+
+    facts = Facts({}, "/", "/", Flags(), False)
+    with server(always(answer())) as peer:
+        assert [each.id for each in live.said(facts, peer, slow(), tools.calls)] == ["engine.buffers"]
+        assert [each.id for each in live.said(facts, peer, itertools.islice(slow(), 1, None), tools.calls)] == [
+            "doctor.no-time"
+        ]
+
+
+def test_a_model_without_eyes_may_say_so_with_any_status() -> None:
+    with server(always(error(500, "image input is not supported - hint: you may need to provide the mmproj"))) as peer:
+        assert list(turns.image(peer, None)) == []
+    with server(always(error(500, "list index out of range"))) as peer:
+        assert [each.id for each in turns.image(peer, None)] == ["engine.image-error"]
+
+
+def test_a_server_that_refuses_tools_at_all_is_not_blamed_for_their_results_too() -> None:
+    with server(always(error(400, "gemma3:latest does not support tools"))) as peer:
+        assert list(turns.tool_result(peer, None)) == []
+    bodies = iter([error(400, "conversation roles must alternate"), answer()])
+    with server(lambda *_: next(bodies)) as peer:
+        assert [each.id for each in turns.tool_result(peer, None)] == ["behaviour.tool-result"]
