@@ -69,15 +69,35 @@ def values(facts: Facts) -> Iterator[Finding]:
     """The values are possible: shares between 0 and 1, a template that is there, no more parts than GPUs."""
     for each in models.of(facts):
         engine, config = each.engine, each.config
+        yield from _quoted(engine.name, config)
         for flag in _SHARES:
             share = config.args.get(flag)
-            if isinstance(share, int | float) and not isinstance(share, bool) and not 0 < share <= 1:
+            if share is not None and not _is_share(share):
                 shown = (f"engines.{engine.name}.args: {{{flag}: {share}}}",)
                 yield answers.finding(
                     "configuration.share", Status.FAIL, shown, flag=flag, share=share, engine=engine.name
                 )
         yield from _template(facts, engine.name, config.args.get("chat-template"))
         yield from _parts(facts, engine, config)
+
+
+def _is_share(value: object) -> bool:
+    """Also one in quotes: vLLM gets words in any case."""
+    try:
+        return isinstance(value, int | float | str) and not isinstance(value, bool) and 0 < float(value) <= 1
+    except ValueError:
+        return False
+
+
+def _quoted(engine: str, config: EngineConfig) -> Iterator[Finding]:
+    """vLLM's switches take no word after them (0.32.0: it becomes the model's tag, and the switch is on)."""
+    for flag, value in config.args.items():
+        word = value.strip().lower() if isinstance(value, str) else ""
+        if word in {"true", "false"}:
+            shown = (f"engines.{engine}.args: {{{flag}: {value!r}}}",)
+            yield answers.finding(
+                "configuration.quoted", Status.FAIL, shown, flag=flag, value=value, word=word, engine=engine
+            )
 
 
 def _template(facts: Facts, engine: str, template: object) -> Iterator[Finding]:

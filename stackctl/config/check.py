@@ -94,9 +94,13 @@ def _check_engine(engine: EngineConfig, config: StackConfig, path: str, written:
         raise ConfigError(f"`{path}.command` is empty", remedy="give it as a list: [python3, my_server.py]")
     for flag in engine.args:
         if not _FLAG.fullmatch(flag):
+            plain = flag.lstrip("-").replace("_", "-")
+            meant = f"write it without dashes in front, with hyphens: `{plain}`"
             raise ConfigError(
                 f"`{path}.args` has {flag!r}, which is not a flag of vLLM",
-                remedy="write flags without dashes in front, e.g. gpu-memory-utilization: 0.9",
+                remedy=meant
+                if _FLAG.fullmatch(plain)
+                else "write flags without dashes in front, e.g. gpu-memory-utilization: 0.9",
             )
     _check_values(engine.args, f"{path}.args")
 

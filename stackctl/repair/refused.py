@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from stackctl.repair.context import Here, Verb
 
 _UNKNOWN = re.compile(r"unknown key `(?P<key>[^`]+)`(?s:.*)did you mean `(?P<near>[^`]+)`\?")
+_SPELLED = re.compile(r"`(?P<path>engines\.\S+\.args)` has '(?P<flag>[^'.]+)'(?s:.*)with hyphens: `(?P<plain>[^`]+)`")
 _SAME_PORT = re.compile(r"`\S+\.port` and `gateway\.port` are both \d+")
 _ROUTE = re.compile(r"`routes\.(?P<route>\S+)` names the engine(?s:.*)\nuse `(?P<use>[^`]+)`")
 _HOST = re.compile(r"`gateway\.host` is")
@@ -115,6 +116,7 @@ def _no_key(here: Here, found: dict[str, str]) -> Change | None:
 
 _ANSWERS: tuple[tuple[re.Pattern[str], Callable[[Here, dict[str, str]], Change | None]], ...] = (
     (_UNKNOWN, lambda here, found: rename(here, found["key"], found["near"].rpartition(".")[2])),
+    (_SPELLED, lambda here, found: rename(here, f"{found['path']}.{found['flag']}", found["plain"])),
     (_SAME_PORT, _another_port),
     (_ROUTE, lambda here, found: put(here, f"routes.{found['route']}", found["use"])),
     (_HOST, lambda here, _: put(here, "gateway.host", "127.0.0.1")),

@@ -1,13 +1,20 @@
-"""The parsers of an installed vLLM, read without importing it."""
+"""The parsers of an installed vLLM, read without importing it; and what it would make of a value."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
-from stackctl import vllm_registry
+from stackctl import plan, vllm_registry
 from stackctl.checks import engineflags
+from stackctl.checks.facts import Facts
+from stackctl.config import Flags
+from stackctl.paths import StackPaths
+from stackctl.planning import Prepared
+from stackctl.ports import Ports
+from tests.fakes import machines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,3 +85,25 @@ def test_no_vllm_is_unknown(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_the_nearest_name_is_offered(name: str, expected: str | None) -> None:
     assert engineflags.nearest(name, frozenset({"hermes", "qwen3_xml", "mistral"})) == expected
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ({"enforce-eager": "false"}, ["configuration.quoted"]),
+        ({"enable-prefix-caching": " True"}, ["configuration.quoted"]),
+        ({"gpu-memory-utilization": "90%"}, ["configuration.share"]),
+        ({"gpu-memory-utilization": 90}, ["configuration.share"]),
+        ({"gpu-memory-utilization": True}, ["configuration.share"]),
+        ({"gpu-memory-utilization": "0.9", "enforce-eager": False, "max-num-seqs": "4", "load-format": "auto"}, []),
+    ],
+)
+def test_a_value_that_vllm_would_take_for_something_else_is_named(
+    tmp_path: Path, args: dict[str, object], said: list[str]
+) -> None:
+    file = tmp_path / "given.yaml"
+    file.write_text(json.dumps({"engines": {"main": {"model": "embedded", "args": args}}}))
+    given = machines.inputs(Flags(config=str(file)), machines.CPU)
+    made = Prepared(given.loaded, machines.CPU, StackPaths("default"), Ports({}, given.gateway_port), plan.build(given))
+    seen = Facts({}, str(tmp_path), str(tmp_path), Flags(config=str(file)), static=True, prepared=made)
+    assert [each.id for each in engineflags.values(seen)] == said

@@ -82,6 +82,18 @@ def test_an_engine_that_stood_nowhere_is_written_with_its_model(home: Path, text
     assert file.read_text().startswith(text)
 
 
+def test_a_flag_that_is_spelled_as_on_a_command_line_or_in_python_is_renamed(home: Path) -> None:
+    file = home / "mine.yaml"
+    file.write_text("engines: {main: {model: embedded, args: {--max_num_seqs: 4}}}\n")
+    with pytest.raises(StackError) as refused:
+        config.load(Flags(str(file)), {})
+    said = replace(finding("stack.corrected", refused.value.message), remedy=refused.value.remedy)
+    change = repair.propose(facts(home, config=file), said)
+    assert change is not None
+    repair.apply(change, nothing)
+    assert config.load(Flags(str(file)), {}).engine.args == {"max-num-seqs": 4}
+
+
 @pytest.mark.parametrize(("coding", "known"), [("utf-16", True), ("latin-1", True), ("utf-16-le", False)])
 def test_a_file_in_another_encoding_is_saved_as_it_was_meant(home: Path, coding: str, known: bool) -> None:
     file, text = home / "mine.yaml", "gateway: {port: 4000}  # für mich\n"
