@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from stackctl.checks import live
 from stackctl.checks.facts import Facts
-from stackctl.checks.live import answering, asking, pages, tools, turns
+from stackctl.checks.live import answering, asking, pages, tools, turns, wording
 from stackctl.checks.live.peer import OutOfTime
 from stackctl.config import Flags
 from stackctl.model import Finding, Status
+from tests.fakes import wire
 from tests.unit.test_live_between import answer
 from tests.unit.test_live_pages import server
 
@@ -108,3 +110,36 @@ def test_a_server_that_refuses_tools_at_all_is_not_blamed_for_their_results_too(
     bodies = iter([error(400, "conversation roles must alternate"), answer()])
     with server(lambda *_: next(bodies)) as peer:
         assert [each.id for each in turns.tool_result(peer, None)] == ["behaviour.tool-result"]
+
+
+def stream(blocks: list[dict[str, Any]]) -> Answer:
+    events = wire.anthropic_stream("m", blocks, wire.Usage(7, 5), False)
+    return 200, {"Content-Type": "text/event-stream"}, b"".join(each for each in events if isinstance(each, bytes))
+
+
+def test_events_without_their_names_are_passed_over_by_clients() -> None:
+    status, headers, body = stream([{"text": "hi"}])
+    bare = b"\n".join(line for line in body.split(b"\n") if not line.startswith(b"event:"))
+    with server(always((status, headers, bare))) as peer:
+        [found] = answering.token(peer, None)
+    assert found.id == "behaviour.blocks"
+    assert "`event:`" in found.evidence[0]
+
+
+def test_an_answer_that_is_all_thought_leaves_nothing_to_show() -> None:
+    with server(always(stream([{"thinking": "The sea is wide and blue."}]))) as peer:
+        assert [each.id for each in wording.plain(peer, None)] == ["behaviour.all-thinking"]
+    bodies = iter([stream([{"thinking": "The sea."}]), stream([{"thinking": "The sea."}, {"text": "It is wide."}])])
+    with server(lambda *_: next(bodies)) as peer:  # a model that once wrote nothing more
+        assert list(wording.plain(peer, None)) == []
+
+
+@pytest.mark.parametrize(("second", "ids"), [("call_0", ["behaviour.same-id"]), ("call_1", [])])
+def test_each_call_has_an_id_of_its_own(second: str, ids: list[str]) -> None:
+    def call(tool: str, given: dict[str, Any], name: str) -> Answer:
+        status, headers, body = stream([{"tool": tool, "input": given}])
+        return status, headers, re.sub(rb"chatcmpl-tool-\w+", name.encode(), body)
+
+    bodies = iter([call("check_ping", {}, "call_0"), call("check_weather", {"city": "Bern", "days": 3}, second)])
+    with server(lambda *_: next(bodies)) as peer:
+        assert [each.id for each in tools.calls(peer, None)] == ids

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from stackctl.checks.live.reply import Reply
 
 PATH = "/v1/messages"
+_UNNAMED = "events come without their `event:` line, and clients like Claude Code pass over such"  # Anthropic's SDKs
 _PIECES = {
     "text_delta": ("text", "text"),
     "citations_delta": ("text", ""),
@@ -46,6 +47,8 @@ class Stream:
                 return False
             kind = data["type"] if isinstance(data, dict) and "type" in data else event.name
             handler = getattr(self, f"_on_{kind}", None)
+            if handler and not event.name and _UNNAMED not in self.reply.problems:
+                self.reply.problems.append(_UNNAMED)
             return bool(handler(data)) if handler else False
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             self.reply.problems.append(f"an event that cannot be read: {event.data[:160]!r}")

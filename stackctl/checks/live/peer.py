@@ -40,7 +40,7 @@ class Peer:
     their billing header before the prompt, `longest` is the most tokens that they ask for in one answer. `ends` is the
     moment (monotonic) after which no question waits any longer.
 
-    For the check of a gateway that asks the same: `calls_tools` says that it called one well, `stream` is the long answer,
+    For the check of a gateway that asks the same: `calls_tools` says that it called one well (`call_ids`: under which ids), `stream` is the long answer,
     `tokens` the count of the question of the count; None where they were not asked for.
     """
 
@@ -54,6 +54,7 @@ class Peer:
     lock: Quiet = field(default_factory=Quiet)
     seen: Seen = field(default_factory=Seen)
     calls_tools: bool = False
+    call_ids: set[str] = field(default_factory=set)
     stream: Reply | None = None
     tokens: int | None = None
     _said: set[str] = field(default_factory=set)

@@ -90,6 +90,7 @@ def _judge(peer: Peer, tool: dict[str, Any]) -> list[Finding]:
             found = _arrived(peer, tool, reply) if reply.whole else [_failed(peer, text, reply)]
             if not found:
                 peer.calls_tools = True
+                found = _known_id(peer, reply)
             return found
         if (raw := _raw(peer, reply)) is not None:
             return [raw]
@@ -128,6 +129,15 @@ def _arrived(peer: Peer, tool: dict[str, Any], reply: Reply) -> list[Finding]:
     if not call.id:
         return [finding("behaviour.blocks", Status.FAIL, ("the tool call has no id", *shown), **words)]
     return []
+
+
+def _known_id(peer: Peer, reply: Reply) -> list[Finding]:
+    """The finding for a call under the id of an earlier one."""
+    ids = [each.id for each in reply.calls]
+    again = next((each for each in ids if each in peer.call_ids or ids.count(each) > 1), "")
+    peer.call_ids.update(ids)
+    shown = (f"the id of two calls: {again}", reply.shown())
+    return [finding("behaviour.same-id", Status.WARN, shown, blocks=False, **peer.words())] if again else []
 
 
 def _raw(peer: Peer, reply: Reply) -> Finding | None:

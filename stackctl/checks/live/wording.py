@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from stackctl.checks.live.peer import Peer
+    from stackctl.checks.live.reply import Reply
     from stackctl.model import Finding
 
+_ASKED = "Write one short sentence about the sea."
+_ROOM = 1024  # tokens for a model that thinks before it writes one
 _LONG = 32  # characters of which a model that works writes more than two different ones
 _SHARE = 4  # one letter in so many that cannot be shown is no accident (half an emoji at the end is one)
 _MARKS = re.compile("[\u0120\u2581](?=\\w)")  # how a tokenizer's files write a space before a word
@@ -36,6 +39,11 @@ def nonsense(said: str, *, small: bool = False) -> str:
     return ""
 
 
+def _only_thinks(reply: Reply) -> bool:
+    """An answer that came to its end and holds thoughts alone."""
+    return reply.whole and reply.stop_reason == "end_turn" and bool(reply.thinking.strip()) and not reply.text.strip()
+
+
 def _to_the_end(found: re.Match[str], said: str) -> bool:
     """Whether words go round until the text ends, which need not be where a round does."""
     return len(found[0]) >= _ROUND_LONG and found[1].startswith(said[found.end() :])
@@ -43,7 +51,7 @@ def _to_the_end(found: re.Match[str], said: str) -> bool:
 
 def plain(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
     """A plain answer is made of words, stops, streams, and says how many tokens it took."""
-    reply = peer.ask("Write one short sentence about the sea.", max_tokens=peer.length(48))
+    reply = peer.ask(_ASKED, max_tokens=peer.length(48))
     if not reply.whole:
         return  # the other checks say why
     words, shown = peer.words(), (reply.shown(),)
@@ -53,6 +61,15 @@ def plain(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
         yield finding("behaviour.gibberish", Status.FAIL, shown, what=what, **words)
     elif token:
         yield finding("behaviour.end-token", Status.FAIL, shown, token=token, **words)
+    elif _only_thinks(reply) and _only_thinks(peer.ask(_ASKED, max_tokens=peer.length(_ROOM))):
+        given = peer.endpoint.reasoning_parser
+        yield finding(
+            "behaviour.all-thinking",
+            Status.FAIL,
+            shown,
+            configured=f"`{given}`" if given else "none that is known",
+            **words,
+        )
     elif not reply.streamed:
         yield finding(f"{peer.where}.no-stream", Status.WARN, shown, **words)
     elif not reply.usage.get("input_tokens") and not reply.usage.get("cache_read_input_tokens"):
