@@ -77,6 +77,7 @@ class StackPaths:
     __slots__ = (
         "client_key",
         "engine_dir",
+        "failed",
         "gateway_dir",
         "lock",
         "logs",
@@ -96,6 +97,7 @@ class StackPaths:
         self.client_key = os.path.join(root, "client.key")
         self.ports = os.path.join(root, "ports.json")  # those that it had last, and the file it came from
         self.logs = os.path.join(root, "logs")
+        self.failed = os.path.join(self.logs, "failed.json")  # why the last start failed; gone with the next one
         self.requests = os.path.join(self.logs, "requests.jsonl")  # what the gateway was asked: gateway_requests.py
         self.gateway_dir = os.path.join(root, "gateway")  # rendered files; the gateway's own working directory
         self.engine_dir = os.path.join(root, "engine")  # the engine's own empty working directory

@@ -17,6 +17,7 @@ from stackctl.errors import ConfigError, StackError
 from stackctl.hub.cache import cache_dir
 from stackctl.keys import PREFIX as KEY_PREFIX
 from stackctl.paths import StackPaths
+from stackctl.runstate import lastfailure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -155,6 +156,7 @@ class _Look:
             self._found["state_error"] = error
             state = None
         self._found["state"] = state
+        self._found["failed"] = lastfailure.noted(paths)
         self._found["running"] = state is not None and runstate.is_locked(paths) and runstate.running(state) is not None
         for each in state.services if state is not None and self._found["running"] else []:
             if each.pid is not None:

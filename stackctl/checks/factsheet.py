@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from stackctl.model import ClientFacts
     from stackctl.paths import StackPaths
     from stackctl.planning import Prepared
-    from stackctl.runstate import StackState
+    from stackctl.runstate import Failed, StackState
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Facts:
     """What was found; None where there is no such thing, with an error beside it where there should be.
 
     `environ`, `home` and `cwd` are the user's. `state` is what the state file records, `running` whether a supervisor
-    lives. `logs` are the ends of the services' logs, of the run that is recorded. `secrets` are all keys that are known.
+    lives, `failed` why the last start did, where it did. `logs` are the ends of the services' logs, of the run that is recorded. `secrets` are all keys that are known.
     `began` is in seconds (monotonic).
     """
 
@@ -44,6 +44,7 @@ class Facts:
     state: StackState | None = None
     state_error: StackError | None = None
     running: bool = False
+    failed: Failed | None = None
     client_key: str | None = field(default=None, repr=False)
     client_key_error: StackError | None = None
     lanes: tuple[Lane, ...] = ()

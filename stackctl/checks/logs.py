@@ -98,10 +98,15 @@ def _one(kind: ServiceKind, name: str, text: str, facts: Facts) -> Iterator[Find
             blocks=True,
             service=service,
         )
+    elif (failed := _said_to_fail(name, facts)) is not None:
+        last = _last_words(kind, text)
+        shown = (facts.clean(last),) if last else ()
+        told = answers.finding(f"{hop}.crashed", Status.FAIL, shown, service=name, detail="")
+        yield replace(told, cause=f"the last start failed: {facts.clean(failed)}", fix="start-again")
     elif (record is not None and record.state is State.FAILED) or _ended_early(
         kind, text, record, facts, by_hand=by_hand
     ):
-        last = _last_words(text)
+        last = _last_words(kind, text)
         detail = (
             last if by_hand else record.detail if record is not None else "the last start ended before it was ready"
         )
@@ -114,7 +119,7 @@ def _one(kind: ServiceKind, name: str, text: str, facts: Facts) -> Iterator[Find
         )
         yield replace(told, remedy=_READ_ON, fix="") if by_hand else told
     elif kind is ServiceKind.ENGINE and _ended_later(name, text, facts):
-        last = _last_words(text)
+        last = _last_words(kind, text)
         yield answers.finding(
             "engine.ended", Status.WARN, (facts.clean(last),) if last else (), blocks=False, service=name
         )
@@ -123,6 +128,12 @@ def _one(kind: ServiceKind, name: str, text: str, facts: Facts) -> Iterator[Find
             times = "" if each.count == 1 else f" (seen {each.count} times)"
             line = (facts.clean(each.line),)
             yield found(each.id, hop, Status.WARN, f"{each.cause}{times}", line, each.remedy, service=service)
+
+
+def _said_to_fail(name: str, facts: Facts) -> str | None:
+    """Why a service of a stack that is down now failed when it was started, as `up` said it."""
+    failed = facts.failed if not facts.running else None
+    return f"the {name} failed: {failed.reason}" if failed is not None and failed.service == name else None
 
 
 def _failed(record: ServiceRecord | None, facts: Facts) -> bool:
@@ -171,8 +182,9 @@ def _ended_later(name: str, text: str, facts: Facts) -> bool:
 _ASKED = re.compile(r"INFO: +\S+ - \"[A-Z]+ /")  # a line for a request: what comes last, and says nothing of an end
 
 
-def _last_words(text: str) -> str:
-    """The last exception of a log, else its last line."""
+def _last_words(kind: ServiceKind, text: str) -> str:
+    """The last exception of the last run in a log, else its last line."""
+    text = symptoms.last_run(kind, symptoms.clean(text))
     lines = (line for line in reversed(text.splitlines()) if line.strip() and not _ASKED.match(line))
     return (symptoms.last_error(text) or next(lines, ""))[:300]
 

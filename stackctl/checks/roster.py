@@ -50,13 +50,15 @@ def checks(facts: Facts) -> tuple[Check, ...]:
 
 
 _FILES = (
-    "configuration.usable", "configuration.flags", "configuration.values", "configuration.parsers", "model.there",
+    "machine.ports", "configuration.usable", "configuration.flags", "configuration.values", "configuration.parsers", "model.there",
     "model.shards", "model.plan", "model.kind", "model.method", "model.texts",
 )  # fmt: skip
 
 
 def _after_the_files(check: Check, facts: Facts) -> Check:
-    """Of a start that failed, the log says again what is wrong with the files that are there to be read."""
+    """Of a start that failed, the log says again what is wrong with the files that are there to be read, or of a held port; and
+    where the next start cannot even begin, what an earlier one failed for comes second.
+    """
     if facts.running or check.id not in {"engine.log", "gateway.log"}:
         return check
     return dataclasses.replace(check, unless=_FILES)

@@ -4,6 +4,7 @@ The lock (flock) is the truth about *whether* a supervisor lives; the state file
 written by rename, and is believed only as far as it can be checked: a process is named by pid, start time and boot.
 """
 
+from stackctl.runstate.lastfailure import Failed
 from stackctl.runstate.lock import Lock, is_locked, signature
 from stackctl.runstate.owner import await_ready, holder, lockless, recorded, running
 from stackctl.runstate.reconciling import mark_of, reconcile, reconcile_locked
@@ -13,6 +14,7 @@ from stackctl.runstate.statefile import OtherVersionError, clear, peek, read, wr
 
 __all__ = [
     "SCHEMA",
+    "Failed",
     "Lock",
     "OtherVersionError",
     "ServiceRecord",

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from stackctl import control, files, identity, logfile, runstate, survivors, transitions
 from stackctl.errors import StackError
 from stackctl.model import ClientFacts, ServiceKind, State
-from stackctl.runstate import StackState
+from stackctl.runstate import StackState, lastfailure
 from stackctl.supervisor import clocks, logcaps
 from stackctl.supervisor.ending import Ending
 from stackctl.supervisor.events import Ended, Event, Ready, Stopping, Tick
@@ -101,6 +101,7 @@ class Supervisor:
         files.private_dir(self._paths.root)
         files.private_dir(self._paths.logs)
         self._store.take()
+        lastfailure.forget(self._paths)
         try:
             with self._inbox.opened():  # before anything is written: who is told to end from now on ends in order
                 left = [
@@ -247,6 +248,9 @@ class Supervisor:
     def _fail(self, ended: Ended) -> None:
         """A start is all or nothing: take everything down, then end with this."""
         self._ended = ended
+        if ended.service:
+            reason = "the machine, or its container, ran out of memory" if ended.oom else ended.reason
+            lastfailure.note(self._paths, runstate.Failed(ended.service, reason))
         self._begin_stop(None, immediate=False)
 
     def _begin_stop(self, signum: int | None, *, immediate: bool) -> None:

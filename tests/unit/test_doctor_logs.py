@@ -17,7 +17,7 @@ from stackctl.config import Flags
 from stackctl.errors import ConfigError
 from stackctl.model import ServiceKind, State, Status
 from stackctl.paths import StackPaths
-from stackctl.runstate import ServiceRecord, StackState
+from stackctl.runstate import Failed, ServiceRecord, StackState
 
 if TYPE_CHECKING:
     from stackctl.model import Finding
@@ -111,6 +111,19 @@ def test_an_engine_that_ended_by_itself_after_it_was_ready_is_told_when_nothing_
     assert told(read("engine-sigterm")) == []
     assert told(f"{ready}\nINFO [shutdown] API server: shutdown triggered\n") == []
     assert told(ready, age=time.time()) == []  # before the machine was started
+
+
+def test_a_start_that_failed_is_told_as_up_told_it_with_the_words_of_that_run() -> None:
+    old = f"{read('engine-notfound')}\n"
+    given = replace(
+        facts(old + read("engine-start"), None), failed=Failed("engine", "it answers none, with CANARY-KEY")
+    )
+    (found,) = said(replace(given, secrets=frozenset({"CANARY-KEY"})))
+    assert (found.id, found.status, found.fix) == ("engine.crashed", Status.FAIL, "start-again")
+    assert found.cause == "the last start failed: the engine failed: it answers none, with <redacted>"
+    assert "OSError" not in found.evidence[0]  # that was an earlier run's
+    assert not said(replace(given, running=True, state=facts("", State.READY).state))
+    assert not said(replace(facts("", None), failed=Failed("gateway", "another")))
 
 
 def test_a_line_for_a_request_is_nobodys_last_words() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import struct
 import subprocess
@@ -24,6 +25,7 @@ from stackctl.checks import (
     machine,
     modelfiles,
     neighbour,
+    roster,
     runner,
 )
 from stackctl.checks import client as client_checks
@@ -730,6 +732,26 @@ def test_a_held_port_is_the_machines(tmp_path: Path, listening: int) -> None:
     found = [each for each in bad(ports, seen) if str(listening) in each.cause]
     assert [each.id for each in found] == ["machine.port-held"]
     assert str(os.getpid()) in found[0].cause
+
+
+def test_what_an_earlier_start_failed_for_waits_until_the_next_one_can_begin(
+    tmp_path: Path, listening: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STACKCTL_HOME", str(tmp_path / "state"))
+    paths = StackPaths("default")
+    os.makedirs(paths.logs, mode=0o700)
+    shutil.copy(Path(__file__).parent / "logs" / "engine-kvsmall.log", paths.log("engine"))
+    file = tmp_path / "given.yaml"
+
+    def failed(port: int) -> list[str]:
+        config = {"engines": {"main": {"model": "x", "command": ["x"], "port": port}}, "gateway": {"port": free_port()}}
+        file.write_text(json.dumps(config))
+        seen = facts.gather(Flags(config=str(file)), static=True, environ={"HOME": str(tmp_path)})
+        found = runner.run(roster.checks(seen), seen, budget=60)
+        return [each.id for each in found if each.status is Status.FAIL and each.hop in {"machine", "engine"}]
+
+    assert failed(listening) == ["machine.port-held"]
+    assert failed(free_port()) == ["log.kv-too-small"]
 
 
 def test_gathering_writes_nothing(tmp_path: Path) -> None:
