@@ -6,6 +6,7 @@ Light: `stackctl env` loads it. Files are only read, never written, and no value
 from __future__ import annotations
 
 import os
+import shutil
 
 from stackctl import addresses
 from stackctl.clients import claude_names, claude_settings, claude_start_files, proxy
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _RC = (
     ".bashrc", ".bash_profile", ".bash_login", ".profile", ".zshrc", ".zshenv", ".zprofile", ".config/fish/config.fish",
 )  # fmt: skip
+_ENVRC = ".envrc"
 _EDITORS = ("Code", "Code - Insiders", "VSCodium", "Cursor", "Windsurf")
 
 
@@ -61,6 +63,15 @@ def in_settings(variables: Mapping[str, str], environ: Mapping[str, str], cwd: s
             what = f"allows a list of models (availableModels) that {model} is not in"
             found.append(Conflict(path, what, beats_env=True, beats_launch=managed))
     return found
+
+
+def _direnv(environ: Mapping[str, str], cwd: str) -> list[str]:
+    """The file that direnv reads at each prompt in this directory: the nearest one above, where there is a direnv."""
+    if not environ.get("DIRENV_DIR") and not shutil.which("direnv", path=environ.get("PATH", os.defpath)):
+        return []
+    while not os.path.isfile(os.path.join(cwd, _ENVRC)) and os.path.dirname(cwd) != cwd:
+        cwd = os.path.dirname(cwd)
+    return [os.path.join(cwd, _ENVRC)]
 
 
 def _harmless(name: str, value: str, wanted: str = "") -> bool:
@@ -117,7 +128,7 @@ def elsewhere(variables: Mapping[str, str], environ: Mapping[str, str], cwd: str
             )
         )
     url = variables.get("ANTHROPIC_BASE_URL", "")
-    for path in (os.path.join(home, name) for name in _RC):
+    for path in (*(os.path.join(home, name) for name in _RC), *_direnv(environ, cwd)):
         found += [
             Conflict(path, f"line {number} {what}", aside=True)
             for number, what in claude_start_files.lines(text_of(path), url, known="ANTHROPIC_BASE_URL" in environ)

@@ -26,7 +26,7 @@ _PRIVATE_FILE, _PRIVATE_DIR = 0o600, 0o700
 
 
 def settings(here: Here) -> Change | None:
-    """What the finding names, out of that settings file of Claude Code's: variables of its `env`, or its apiKeyHelper."""
+    """What the finding names, out of that settings file of Claude Code's: variables of its `env`, a setting, or its apiKeyHelper."""
     helper = _HELPER.search(here.said)
     if helper:
         data = json.loads(here.text(helper[1]).removeprefix("\ufeff"))
@@ -37,10 +37,10 @@ def settings(here: Here) -> Change | None:
         return None
     path = found[0][0]
     data = json.loads(here.text(path).removeprefix("\ufeff"))
-    for each, name in found:
-        if each == path:
-            data["env"].pop(name, None)
-    if not data["env"]:
+    for name in [name for each, name in found if each == path]:
+        data.get("env", {}).pop(name, None)
+        data.pop(name, None)  # a setting of its own
+    if not data.get("env", True):
         del data["env"]
     return _json(here, path, data, f"take {', '.join(sorted({name for _, name in found}))} out of {path}")
 

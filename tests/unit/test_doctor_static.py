@@ -274,6 +274,46 @@ def test_a_settings_file_with_a_byte_order_mark_is_read(tmp_path: Path, listenin
     assert client(tmp_path, exports(listening), port=listening) == [("client.settings-override", "fail")]
 
 
+COMPACT = [("client.compact-off", "warn")]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "shell", "said"),
+    [
+        (".claude/settings.json", {"autoCompactEnabled": False}, {}, COMPACT),
+        (".claude/settings.json", {"autoCompactEnabled": True}, {}, []),
+        (".claude/settings.json", {"env": {"DISABLE_COMPACT": "1"}}, {}, COMPACT),
+        (".claude/settings.json", {"env": {"DISABLE_AUTO_COMPACT": "0"}}, {"DISABLE_AUTO_COMPACT": "1"}, []),
+        (".claude.json", {"autoCompactEnabled": False, "numStartups": 3}, {}, COMPACT),
+        (".claude.json", {"autoCompactEnabled": True, "numStartups": 3}, {}, []),
+        (".claude.json", {}, {"DISABLE_AUTO_COMPACT": "true"}, COMPACT),
+    ],
+)
+def test_a_small_window_needs_compaction(
+    tmp_path: Path, listening: int, file: str, content: dict[str, object], shell: dict[str, str], said: list[object]
+) -> None:
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text(json.dumps(content))
+    assert client(tmp_path, exports(listening) | shell, port=listening) == said
+    assert client(tmp_path, shell, port=listening) == []  # it is not this stack that Claude Code would use
+
+
+@pytest.mark.parametrize(("direnv", "value", "said"), [
+    (True, "https://api.anthropic.com", [("client.start-file", "warn")]),
+    (True, "http://127.0.0.1:{port}", []),
+    (False, "https://api.anthropic.com", []),
+])  # fmt: skip
+def test_what_direnv_sets_in_this_directory_is_found(
+    tmp_path: Path, listening: int, direnv: bool, value: str, said: list[tuple[str, str]]
+) -> None:
+    (tmp_path / ".envrc").write_text(f"export FOO=1\nexport ANTHROPIC_BASE_URL={value.format(port=listening)}\n")
+    if direnv:
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "bin" / "direnv").write_text("")
+        (tmp_path / "bin" / "direnv").chmod(0o755)
+    assert client(tmp_path, exports(listening), port=listening) == said
+
+
 @pytest.mark.parametrize(("path", "said"), [("", []), ("/", []), ("/x", [("client.settings-override", "fail")])])
 def test_a_settings_file_that_gives_the_same_address_overrules_nothing(
     tmp_path: Path, listening: int, path: str, said: list[tuple[str, str]]

@@ -116,6 +116,17 @@ def test_a_link_is_moved_aside_unless_somebodys_state_lies_behind_it(home: Path)
     assert repair.propose(facts(home), said) is None
 
 
+def test_a_setting_is_taken_out_of_claude_codes_settings_and_the_rest_stays(home: Path) -> None:
+    file = home / "settings.json"
+    file.write_text('{"autoCompactEnabled": false, "model": "opus"}')
+    said = finding("settings.unset || shell.unset autoCompactEnabled", f"it is off ({file})")
+    said = replace(said, evidence=(f"{file} sets autoCompactEnabled to false",))
+    change = repair.propose(facts(home), said)
+    assert change is not None
+    repair.apply(change, nothing)
+    assert json.loads(file.read_text()) == {"model": "opus"}
+
+
 def test_a_key_that_is_written_is_not_shown(home: Path) -> None:
     change = repair.Change("", (repair.Edit(str(home / "client.key"), "sk-canary\n", secret=True),))
     assert repair.shown(change) == [f"write       {home}/client.key"]

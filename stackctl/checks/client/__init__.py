@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
-from stackctl.checks.client import agents, background, keys, settings, shell, values
+from stackctl.checks.client import agents, background, compaction, keys, settings, shell, values
 
-CHECKS = (*keys.CHECKS, *shell.CHECKS, *settings.CHECKS, *background.CHECKS, *values.CHECKS, *agents.CHECKS)
+CHECKS = (
+    *keys.CHECKS,
+    *shell.CHECKS,
+    *settings.CHECKS,
+    *background.CHECKS,
+    *values.CHECKS,
+    *agents.CHECKS,
+    *compaction.CHECKS,
+)
