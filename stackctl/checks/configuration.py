@@ -7,9 +7,9 @@ import os
 from typing import TYPE_CHECKING
 
 from stackctl import paths, planning, render, rendered
+from stackctl.catalog import litellm
 from stackctl.checks import answers, as_started
 from stackctl.checks.check import Check, Hop
-from stackctl.checks.handmade import spelling
 from stackctl.config import EMBEDDED
 from stackctl.errors import ConfigError, StackError
 from stackctl.model import Finding, Status
@@ -132,8 +132,8 @@ def sensible(facts: Facts) -> Iterator[Finding]:
     plan = facts.prepared.plan
     for route, hosted in facts.loaded.hosted.items():
         provider, _, model = hosted.hosted.partition("/")
-        near = difflib.get_close_matches(provider, spelling.provider_names(), n=1, cutoff=0.85)
-        if near and provider not in spelling.provider_names():
+        near = difflib.get_close_matches(provider, litellm.known().providers, n=1, cutoff=0.85)
+        if near and provider not in litellm.known().providers:
             yield answers.finding(
                 "configuration.provider-unknown", Status.FAIL, (f"routes.{route}.hosted: {hosted.hosted}",),
                 route=route, provider=provider, meant=f"{near[0]}/{model}",

@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from stackctl import addresses
+from stackctl.catalog import litellm
 from stackctl.checks import answers
 from stackctl.checks.check import Check, Hop
 from stackctl.checks.handmade import dotenv, file, rows, running, spelling, values
@@ -21,11 +22,6 @@ if TYPE_CHECKING:
     from stackctl.checks.facts import Facts
     from stackctl.model import Finding
 
-_SECTIONS = (
-    "model_list", "litellm_settings", "router_settings", "general_settings", "environment_variables", "guardrails",
-    "mcp_servers", "vector_store_registry", "include", "callback_settings", "credential_list", "search_tools",
-    "agent_list", "finetune_settings", "files_settings", "prompts", "policies", "policy_attachments", "pass_through_endpoints",
-)  # fmt: skip
 _PATIENCE = 300  # seconds that a local model may think before its first token
 _SECRET = re.compile(r"(?:api_key|master_key|password|token|secret)$", re.IGNORECASE)
 _SELF_HOSTED = ("hosted_vllm/", "openai/", "vllm/", "openai_like/", "litellm_proxy/")
@@ -56,8 +52,8 @@ def readable(facts: Facts) -> Iterator[Finding]:
     yield from rows.once(facts)
     misspelt = []
     for key in facts.hand_config:
-        near = difflib.get_close_matches(str(key), _SECTIONS, n=1, cutoff=0.75)
-        if key not in _SECTIONS and near:
+        near = difflib.get_close_matches(str(key), litellm.known().sections, n=1, cutoff=0.75)
+        if key not in litellm.known().sections and near:
             yield answers.finding("configuration.unknown-section", Status.FAIL, (f"{key}:",), key=key, near=near[0])
             misspelt.append(near[0])
     listed = facts.hand_config.get("model_list")
@@ -92,7 +88,7 @@ def providers(facts: Facts) -> Iterator[Finding]:
             yield answers.finding(
                 "configuration.openai-provider", Status.FAIL, shown, name=name, served=model.partition("/")[2]
             )
-        elif model.partition("/")[0] not in spelling.provider_names() or "/" not in model:
+        elif model.partition("/")[0] not in litellm.known().providers or "/" not in model:
             provider = "hosted_vllm" if path.endswith("/v1") else "anthropic"
             found = answers.finding(
                 "configuration.no-provider", Status.FAIL, shown, name=name, model=model or "nothing", provider=provider
@@ -215,41 +211,9 @@ def telemetry(facts: Facts) -> Iterator[Finding]:
     for key in ("callbacks", "success_callback", "failure_callback"):
         given = settings.get(key)
         sent += [str(each) for each in (given if isinstance(given, list) else [given]) if given]
-    away = [each for each in sent if each in _SERVICES]
+    away = [each for each in sent if each in litellm.known().services]
     if away:
         yield answers.finding("configuration.callbacks", Status.WARN, away, service=away[0], blocks=False)
-
-
-_SERVICES = frozenset(
-    [
-        "langfuse",
-        "langsmith",
-        "helicone",
-        "lunary",
-        "athina",
-        "braintrust",
-        "galileo",
-        "sentry",
-        "posthog",
-        "datadog",
-        "langtrace",
-        "promptlayer",
-        "wandb",
-        "mlflow",
-        "deepeval",
-        "opik",
-        "humanloop",
-        "lago",
-        "greenscale",
-        "logfire",
-        "traceloop",
-        "arize",
-        "literalai",
-        "gcs_bucket",
-        "s3",
-        "s3_v2",
-    ]
-)
 
 
 CHECKS = (

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from stackctl import catalog
+from stackctl.catalog import litellm
 from stackctl.checks import answers
 from stackctl.checks.handmade import file
 from stackctl.checks.litellm_file import REFERENCE
@@ -19,42 +18,24 @@ if TYPE_CHECKING:
     from stackctl.checks.facts import Facts
     from stackctl.model import Finding
 
-# Settings that decide whether an agent works; one that is nearly called so is none of LiteLLM's.
-_SETTINGS: dict[str, tuple[str, ...]] = {
-    "litellm_settings": ("drop_params", "modify_params", "request_timeout", "num_retries"),
-    "router_settings": (
-        "num_retries", "disable_cooldowns", "cooldown_time", "allowed_fails", "model_group_alias", "fallbacks",
-        "routing_strategy", "stream_timeout",
-    ),
-    "general_settings": ("master_key", "database_url"),
-}  # fmt: skip
-_PARAMS = ("model", "api_base", "api_key", "max_retries", "stream_timeout", "drop_params")
-_OTHERS = {"default_fallbacks", "context_window_fallbacks", "allowed_fails_policy", "api_keys", "base_model"}
 _NEAR = 0.85
 # How other programs write a variable; LiteLLM sends it as it stands.
 _VARIABLE = re.compile(r"^(?:\$\{?|os\.environ[.\[]['\"]?|env[/:.])(?P<name>[A-Z][A-Z0-9_]*)['\"]?[}\]]?$")
 
 
-@cache
-def provider_names() -> frozenset[str]:
-    """What LiteLLM takes for a provider."""
-    lines = catalog.text("providers.txt").splitlines()
-    return frozenset(word for line in lines if not line.startswith("#") for word in line.split())
-
-
 def spelling(facts: Facts) -> Iterator[Finding]:
     """No setting is misspelt: LiteLLM would go on without it."""
     config = facts.hand_config or {}
-    for section, known in _SETTINGS.items():
+    for section, known in litellm.known().settings.items():
         yield from _misspelt(file.section(config, section), known, section)
     for number, _, params in file.named(config):
-        yield from _misspelt(params, _PARAMS, f"model_list.{number}.litellm_params")
+        yield from _misspelt(params, litellm.known().params, f"model_list.{number}.litellm_params")
 
 
 def _misspelt(given: Mapping[str, Any], known: tuple[str, ...], where: str) -> Iterator[Finding]:
     for key in map(str, given):
         near = difflib.get_close_matches(key, known, n=1, cutoff=_NEAR)
-        if near and key not in known and key not in _OTHERS and given.get(near[0]) is None:
+        if near and key not in known and key not in litellm.known().alike and given.get(near[0]) is None:
             yield answers.finding(
                 "configuration.misspelt", Status.FAIL, (f"{where}.{key}",), key=key, near=near[0], path=f"{where}.{key}"
             )

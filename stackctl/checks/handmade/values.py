@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from stackctl.catalog import litellm
 from stackctl.checks import answers
-from stackctl.checks.handmade import file, spelling
+from stackctl.checks.handmade import file
 from stackctl.checks.litellm_file import REFERENCE, looked_up
 from stackctl.model import Status
 from stackctl.plan.fit import FLOOR
@@ -21,51 +22,35 @@ NAMES = (
     "configuration.hand-values", "configuration.hand-drops", "configuration.hand-headers", "configuration.hand-mocks",
     "configuration.hand-blanks", "configuration.hand-overruled", "configuration.hand-key-header",
 )  # fmt: skip
-# What LiteLLM 1.106.2 reads as a number; a text that is one will do.
-_NUMBERS: dict[str, tuple[str, ...]] = {
-    "litellm_settings": ("request_timeout", "num_retries", "max_budget", "allowed_fails"),
-    "router_settings": ("timeout", "stream_timeout", "num_retries", "cooldown_time", "allowed_fails", "retry_after"),
-}
-_ROW_NUMBERS = ("timeout", "stream_timeout", "max_retries", "rpm", "tpm", "max_parallel_requests", "weight", "order")
-_STRATEGIES = (
-    "simple-shuffle", "least-busy", "latency-based-routing", "cost-based-routing", "usage-based-routing",
-    "usage-based-routing-v2", "provider-budget-routing", "lar1",
-)  # fmt: skip
 _NEEDED = frozenset({"tools", "tool_choice", "messages", "system", "stream", "max_tokens"})
 _KEY_HEADERS = ("authorization", "x-api-key")
 _DUMMY = 16  # characters: a shorter key is one of a guide's, for a server that asks none
-_LICENSED = {
-    "general_settings": ("allowed_ips", "enforced_params"),
-    "callbacks": (
-        "llamaguard_moderations", "hide_secrets", "openai_moderations", "google_text_moderation",
-        "llmguard_moderations", "blocked_user_check", "banned_keywords",
-    ),
-}  # fmt: skip
 
 
 def values(facts: Facts) -> Iterator[Finding]:
     """Values are of the kind that LiteLLM reads there: it dies of some, and fails every request for others."""
     config = facts.hand_config or {}
+    known = litellm.known()
     given = [
         (f"{section}.{key}", f"{section}.{key}", file.section(config, section).get(key))
-        for section in _NUMBERS
-        for key in _NUMBERS[section]
+        for section, keys in known.numbers.items()
+        for key in keys
     ]
-    keys = [("general_settings.master_key", file.section(config, "general_settings").get("master_key"))]
+    texts = [("general_settings.master_key", file.section(config, "general_settings").get("master_key"))]
     for number, name, params in file.named(facts.hand_config):
         place = f"model_list.{number}.litellm_params"
-        given += [(f"{name}: {key}", f"{place}.{key}", params.get(key)) for key in _ROW_NUMBERS]
-        keys.append((f"{name}: api_key", params.get("api_key")))
+        given += [(f"{name}: {key}", f"{place}.{key}", params.get(key)) for key in known.row_numbers]
+        texts.append((f"{name}: api_key", params.get("api_key")))
     for path, place, value in given:
         if isinstance(value, str) and not value.startswith(REFERENCE) and not _number(value):
             yield _wrong(path, value, "a number (of seconds, where it is a time)", place)
-    for path, value in keys:
+    for path, value in texts:
         if isinstance(value, int | float) and not isinstance(value, bool):
             yield wrong(path, "a number", "a text: put it into quotes")
     strategy = file.section(config, "router_settings").get("routing_strategy")
-    if isinstance(strategy, str) and strategy not in _STRATEGIES:
+    if isinstance(strategy, str) and strategy not in known.routing_strategies:
         path = "router_settings.routing_strategy"
-        yield _wrong(path, strategy, f"one of {', '.join(_STRATEGIES)}", path)
+        yield _wrong(path, strategy, f"one of {', '.join(known.routing_strategies)}", path)
 
 
 def _wrong(path: str, said: str, wants: str, place: str) -> Finding:
@@ -93,14 +78,14 @@ def licences(facts: Facts) -> Iterator[Finding]:
     config = facts.hand_config or {}
     if facts.environ.get("LITELLM_LICENSE") or "LITELLM_LICENSE" in file.section(config, "environment_variables"):
         return
-    general = file.section(config, "general_settings")
-    found = [f"general_settings.{key}" for key in _LICENSED["general_settings"] if general.get(key) is not None]
+    general, licensed = file.section(config, "general_settings"), litellm.known().licensed
+    found = [f"general_settings.{key}" for key in licensed["general_settings"] if general.get(key) is not None]
     named = file.section(config, "litellm_settings").get("callbacks")
     named = named if isinstance(named, list) else [named]
-    found += [f"litellm_settings.callbacks: {each}" for each in named if each in _LICENSED["callbacks"]]
+    found += [f"litellm_settings.callbacks: {each}" for each in named if each in licensed["callbacks"]]
     for path in found:
-        licensed = answers.finding("configuration.licensed", Status.FAIL, (path,), path=path)
-        yield licensed if ":" not in path else dataclasses.replace(licensed, fix="")
+        told = answers.finding("configuration.licensed", Status.FAIL, (path,), path=path)
+        yield told if ":" not in path else dataclasses.replace(told, fix="")
 
 
 def blanks(facts: Facts) -> Iterator[Finding]:
@@ -121,7 +106,7 @@ def overruled(facts: Facts) -> Iterator[Finding]:
     for number, name, params in file.named(facts.hand_config):
         provider, slash, _ = str(params.get("model", "")).partition("/")
         other = params.get("custom_llm_provider")
-        if slash and isinstance(other, str) and other != provider and provider in spelling.provider_names():
+        if slash and isinstance(other, str) and other != provider and provider in litellm.known().providers:
             place = f"model_list.{number}.litellm_params.custom_llm_provider"
             shown = (f"{name}: model: {params['model']}, custom_llm_provider: {other}",)
             yield answers.finding(
