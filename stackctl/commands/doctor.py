@@ -8,13 +8,13 @@ import time
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from stackctl import output
+from stackctl import output, runstate
 from stackctl.checks import facts as gathered
 from stackctl.checks import logs, roster, runner, verdict
 from stackctl.checks.check import Hop
 from stackctl.commands import doctor_request, doctor_shell
-from stackctl.errors import FAILED, ConfigError
-from stackctl.model import Status
+from stackctl.errors import FAILED, ConfigError, StackError
+from stackctl.model import State, Status
 from stackctl.output import Outcome
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from stackctl.commands.doctor_fix import Mended
     from stackctl.commands.doctor_request import Request
     from stackctl.model import Finding
+    from stackctl.runstate import StackState
 
 BUDGET = 20.0  # seconds for all checks with their requests
 STATIC_BUDGET = 20.0  # a bound for a machine that is drowning; two seconds is what it takes
@@ -86,7 +87,30 @@ def _write_report(path: str, facts: Facts, findings: Sequence[Finding], said: st
 
 
 def examine(request: Request) -> tuple[Facts, tuple[Ran, ...]]:
-    """What is there now, and what the checks say of it."""
+    """What is there now, and what the checks say of it; once more, where a stack was stopped or restarted meanwhile."""
+    facts, ran = _look(request)
+    if any(each.failed for each in ran) and _moved_on(facts):
+        facts, ran = _look(request)
+    return facts, ran
+
+
+def _moved_on(facts: Facts) -> bool:
+    """Whether the stack runs otherwise than it did when the looking began."""
+    if not facts.own or not facts.running or facts.state is None or facts.paths is None:
+        return False
+    try:
+        now = runstate.peek(facts.paths)
+    except StackError:
+        return False
+    before = facts.state
+    return now is None or now.supervisor != before.supervisor or now.state is State.STOPPING or _services(now) != _services(before)  # fmt: skip
+
+
+def _services(state: StackState) -> list[tuple[str, State, int | None]]:
+    return [(each.name, each.state, each.pid) for each in state.services]
+
+
+def _look(request: Request) -> tuple[Facts, tuple[Ran, ...]]:
     facts = _facts(request)
     return facts, runner.run_all(roster.checks(facts), facts, budget=STATIC_BUDGET if facts.static else BUDGET)
 

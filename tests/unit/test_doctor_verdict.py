@@ -28,7 +28,10 @@ def test_the_first_hop_that_fails_is_the_verdict_whatever_the_order() -> None:
 
 
 def test_a_warning_is_no_failure() -> None:
-    assert verdict.sentence([found(Status.WARN, "client", "an old version")], seen()) == "works, but an old version"
+    answers = Finding("answers@engine:main", Status.OK, hop="engine")
+    old = found(Status.WARN, "client", "an old version")
+    assert verdict.sentence([answers, old], seen()) == "works, but an old version"
+    assert verdict.sentence([old], seen()) == "nothing was found broken, but an old version"  # nobody answered anything
 
 
 def test_what_is_fine_says_how_much_was_asked() -> None:
