@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from stackctl import addresses, redact, sockets
 from stackctl.checks import litellm_process, target
 from stackctl.checks.endpoints import Endpoint, Lane
-from stackctl.checks.litellm_file import looked_up
+from stackctl.checks.litellm_file import looked_up, with_base
 from stackctl.config import EMBEDDED
 from stackctl.plan import EnginePlan
 
@@ -131,11 +131,8 @@ def _hand(facts: Facts, key: str | None) -> tuple[Lane, ...]:
         params = row.get("litellm_params")
         if not isinstance(params, dict) or not isinstance(row.get("model_name"), str) or row["model_name"] in found:
             continue
-        name, model, base = (
-            row["model_name"],
-            str(params.get("model", "")).strip(),
-            looked_up(params.get("api_base"), environ),
-        )
+        name, model = row["model_name"], str(params.get("model", "")).strip()
+        base = looked_up(with_base(params).get("api_base"), environ)
         if "*" in name and base is None:
             continue  # any model of a provider's: nobody knows which, and each costs money
         handed_on = "*" in name and model.endswith("*")

@@ -43,6 +43,14 @@ def read(path: str) -> Mapping[str, Any]:
     return found
 
 
+def with_base(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A row's litellm_params with its address as `api_base`: LiteLLM 1.106.2 takes `base_url` for it, but for anthropic/."""
+    other = params.get("base_url")
+    if not isinstance(other, str) or not other or str(params.get("model", "")).startswith("anthropic/"):
+        return params
+    return {**params, "api_base": other}
+
+
 def one(path: str) -> Mapping[str, Any]:
     """A file of LiteLLM's own, by plain YAML's rules. Raises ConfigError, with the line, for what is none."""
     import yaml

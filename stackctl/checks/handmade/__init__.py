@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stackctl.checks.handmade import leans, limits, rows, running, settings, spelling, values
+from stackctl.checks.handmade import leans, limits, routing, rows, running, settings, spelling, values
 
 CHECKS = (
     *settings.CHECKS,
@@ -12,4 +12,5 @@ CHECKS = (
     *values.CHECKS,
     *leans.CHECKS,
     *rows.CHECKS,
+    *routing.CHECKS,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from stackctl.checks.check import Check, Hop
+from stackctl.checks.litellm_file import with_base
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -33,7 +34,7 @@ def rows(config: Mapping[str, Any] | None) -> list[tuple[int, Mapping[str, Any],
     """Each row of the model_list: its number in the file (from 0), the row, and its litellm_params."""
     found = (config or {}).get("model_list")
     return [
-        (number, row, section(row, "litellm_params"))
+        (number, row, with_base(section(row, "litellm_params")))
         for number, row in enumerate(found if isinstance(found, list) else [])
         if isinstance(row, dict)
     ]

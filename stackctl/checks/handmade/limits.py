@@ -34,7 +34,7 @@ def addresses(facts: Facts) -> Iterator[Finding]:
     """A model of one's own has the address of its server."""
     for _, row, params in file.rows(facts.hand_config):
         model = str(params.get("model", ""))
-        if model.startswith(_SELF_HOSTED) and not params.get("api_base"):
+        if model.startswith(_SELF_HOSTED) and not params.get("api_base") and not row.get("api_base"):
             name = str(row.get("model_name"))
             yield answers.finding("configuration.no-base", Status.FAIL, (f"{name}: model: {model}",), name=name)
 

@@ -56,6 +56,19 @@ def shape(facts: Facts) -> Iterator[Finding]:
         if not params:
             shown = [f"{name}: {key} stands beside model_name" for key in misplaced] or [f"{name}: no litellm_params"]
             yield answers.finding("configuration.row-params", Status.FAIL, shown, name=name)
+            continue
+        for key in (each for each in misplaced if each not in params):
+            shown = [f"{name}: {key} stands beside litellm_params"]
+            yield answers.finding("configuration.row-beside", Status.FAIL, shown, name=name, key=key)
+
+
+def passed_over(facts: Facts) -> Iterator[Finding]:
+    """An address stands where LiteLLM reads it: of anthropic/ it knows api_base alone."""
+    for _, name, params in file.named(facts.hand_config):
+        base = params.get("base_url")
+        if base and not params.get("api_base") and str(params.get("model", "")).startswith("anthropic/"):
+            shown = (f"{name}: base_url: {base}",)
+            yield answers.finding("configuration.base-url", Status.FAIL, shown, name=name, base=base)
 
 
 def loops(facts: Facts) -> Iterator[Finding]:
@@ -178,6 +191,7 @@ def others(facts: Facts) -> Iterator[Finding]:
 
 CHECKS = (
     file.check("shape", "What is said of a model stands under its litellm_params.", shape),
+    file.check("passed-over", "Each address stands where LiteLLM reads it.", passed_over),
     file.check("endpoints", "No address names an endpoint.", endpoints),
     file.check("loops", "No row leads back to LiteLLM itself.", loops),
     file.check("wildcards", "No engine is asked for a name that it does not have.", wildcards),

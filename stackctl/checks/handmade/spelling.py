@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 _NEAR = 0.85
 # How other programs write a variable; LiteLLM sends it as it stands.
-_VARIABLE = re.compile(r"^(?:\$\{?|os\.environ[.\[]['\"]?|env[/:.])(?P<name>[A-Z][A-Z0-9_]*)['\"]?[}\]]?$")
+_VARIABLE = re.compile(
+    r"^(?:\$\{?|\{\{\s*(?:env\.)?|(?:os\.environ(?:\.get)?|os\.getenv|process\.env)[.\[(]['\"]?|env[/:.]|%)"
+    r"(?P<name>[A-Z][A-Z0-9_]*)(?::-[^}]*)?['\"]?(?:\}|\]|\)|\s*\}\}|%)?$"
+)
 
 
 def spelling(facts: Facts) -> Iterator[Finding]:
@@ -73,27 +76,9 @@ def inside(facts: Facts) -> Iterator[Finding]:
             yield answers.finding("configuration.vllm-inside", Status.FAIL, (f"{name}: model: {model}",), name=name, served=served)  # fmt: skip
 
 
-def fallbacks(facts: Facts) -> Iterator[Finding]:
-    """What takes the place of a model that fails is in the model_list."""
-    config = facts.hand_config or {}
-    known = [name for _, name, _ in file.named(config)]
-    if not known or any("*" in name for name in known):
-        return
-    for section in ("router_settings", "litellm_settings"):
-        for each in file.section(config, section).get("fallbacks") or []:
-            for name, targets in each.items() if isinstance(each, dict) else ():
-                missing = [str(to) for to in targets if to not in known] if isinstance(targets, list) else []
-                if missing:
-                    yield answers.finding(
-                        "configuration.fallback-target", Status.WARN, (f"{section}.fallbacks: {name}: {missing[0]}",),
-                        name=name, section=section, target=missing[0], blocks=False,
-                    )  # fmt: skip
-
-
 CHECKS = (
     file.check("spelling", "No setting of LiteLLM's is misspelt.", spelling),
     file.check("variables", "Variables are written as LiteLLM reads them.", variables),
     file.check("schemes", "Each address has a scheme.", schemes),
     file.check("inside", "vLLM runs outside of LiteLLM.", inside),
-    file.check("fallbacks", "What takes a failed model's place is there.", fallbacks),
 )

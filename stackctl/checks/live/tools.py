@@ -137,7 +137,7 @@ def _known_id(peer: Peer, reply: Reply) -> list[Finding]:
     again = next((each for each in ids if each in peer.call_ids or ids.count(each) > 1), "")
     peer.call_ids.update(ids)
     shown = (f"the id of two calls: {again}", reply.shown())
-    return [finding("behaviour.same-id", Status.WARN, shown, blocks=False, **peer.words())] if again else []
+    return [finding("behaviour.same-id", Status.WARN, shown, **peer.words())] if again else []
 
 
 def _raw(peer: Peer, reply: Reply) -> Finding | None:
