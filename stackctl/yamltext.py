@@ -193,6 +193,13 @@ def _take(text: str, path: list[str]) -> str:
     return text[: before if line_before < 0 else line_before] + ("\n" if line < 0 else text[line:])
 
 
+def at(found: Any, path: Sequence[str]) -> Any:
+    """What stands at `path` below `found`, numbers in it counting in lists. Raises KeyError, IndexError or TypeError."""
+    for key in path:
+        found = found[_index(found, key)]
+    return found
+
+
 def data(text: str) -> dict[str, Any]:
     """What the text says; raises ValueError when it is no mapping."""
     found = yaml.safe_load(text)

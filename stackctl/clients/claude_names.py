@@ -33,6 +33,8 @@ _REAL = (
 )
 _SHORT = ("opus", "sonnet", "haiku", "fable", "opusplan", "best")
 TIERS = {"OPUS": ("opus",), "SONNET": ("sonnet",), "HAIKU": ("haiku", "background"), "FABLE": ("fable",)}  # -> routes
+# Headers that keys are sent in, in lower case; 2.1.330 lets its own Authorization win over one of ANTHROPIC_CUSTOM_HEADERS.
+KEY_HEADERS = frozenset({"authorization", "x-api-key"})
 WINDOW, OUTPUT, TIMEOUT = LIMITS = (
     "CLAUDE_CODE_MAX_CONTEXT_TOKENS",
     "CLAUDE_CODE_MAX_OUTPUT_TOKENS",

@@ -36,6 +36,11 @@ def edit(here: Here, says: str, text: str) -> Change:
     return Change(says, (Edit(file_of(here), text, theirs=True),))
 
 
+def deployments(text: str) -> list[tuple[list[str], dict[str, Any]]]:
+    """Each row of the model_list: its place in the file, and what it says."""
+    return [(["model_list", str(number)], row) for number, row in enumerate(yamltext.data(text)["model_list"])]
+
+
 def put(here: Here, path: str, word: str) -> Change:
     """`litellm.set PATH VALUE`; a `*` in the path stands for every element of a list."""
     text = here.text(file_of(here))
@@ -55,10 +60,10 @@ def take(here: Here, path: str) -> Change:
 def once(here: Here) -> Change:
     """`litellm.once`: no request is put to an engine a second time, for all deployments and for each."""
     text = here.text(file_of(here))
-    for number, each in enumerate(yamltext.data(text)["model_list"]):
+    for place, each in deployments(text):
         for key in ("num_retries", "max_retries"):
             if each["litellm_params"].get(key):
-                text = yamltext.put(text, ["model_list", str(number), "litellm_params", key], 0)
+                text = yamltext.put(text, [*place, "litellm_params", key], 0)
     for section in ("router_settings", "litellm_settings"):
         text = yamltext.put(text, [section, "num_retries"], 0)
     return edit(here, "ask an engine once for each request", text)
@@ -81,18 +86,18 @@ def rename(here: Here, path: str, name: str) -> Change:
 def row(here: Here, name: str, key: str, word: str) -> Change:
     """`litellm.row NAME KEY VALUE`: a parameter of the deployments that are called NAME."""
     text = here.text(file_of(here))
-    for number, each in enumerate(yamltext.data(text)["model_list"]):
+    for place, each in deployments(text):
         if each.get("model_name") == name:
-            text = yamltext.put(text, ["model_list", str(number), "litellm_params", key], value(word))
+            text = yamltext.put(text, [*place, "litellm_params", key], value(word))
     return edit(here, f"{name}: {key}: {word}", text)
 
 
 def called(here: Here, old: str, new: str) -> Change:
     """`litellm.called OLD NEW`: another name for what clients ask for."""
     text = here.text(file_of(here))
-    for number, each in enumerate(yamltext.data(text)["model_list"]):
+    for place, each in deployments(text):
         if each.get("model_name") == old:
-            text = yamltext.put(text, ["model_list", str(number), "model_name"], new)
+            text = yamltext.put(text, [*place, "model_name"], new)
     return edit(here, f"call {old} {new}", text)
 
 
@@ -118,7 +123,7 @@ def reference(here: Here) -> Change | None:
     done = []
     for path in here.finding.evidence:
         place = keys(_INDEX.sub(r".\1", path))
-        name = _variable(here, place[-1], str(_at(yamltext.data(text), place)))
+        name = _variable(here, place[-1], str(yamltext.at(yamltext.data(text), place)))
         if name:
             text = yamltext.put(text, place, f"{_REFERENCE}{name}")
             done.append(f"{path}: {_REFERENCE}{name}")
@@ -146,12 +151,6 @@ def fallback(here: Here, section: str, name: str, target: str) -> Change:
     )
 
 
-def _at(data: Any, place: list[str]) -> Any:
-    for key in place:
-        data = data[int(key) if isinstance(data, list) else key]
-    return data
-
-
 def readable(here: Here) -> Change | None:
     """A file that YAML cannot read for its indentation, put right."""
     text = yamlindent.aligned(yamlindent.untabbed(here.text(file_of(here))))
@@ -172,10 +171,10 @@ def moved(here: Here, name: str, new: str) -> Change:
     """`litellm.at NAME URL`: deployments with the address that NAME has go to this one, of the same machine."""
     bases, dead = _bases(here, name)
     text = here.text(file_of(here))
-    for number, (each, old) in enumerate(zip(yamltext.data(text)["model_list"], bases, strict=True)):
+    for (place, each), old in zip(deployments(text), bases, strict=True):
         if old == dead:
             end = "/v1" if str(each["litellm_params"]["api_base"]).rstrip("/").endswith("/v1") else ""
-            text = yamltext.put(text, ["model_list", str(number), "litellm_params", "api_base"], new + end)
+            text = yamltext.put(text, [*place, "litellm_params", "api_base"], new + end)
     return edit(here, f"{name}: ask {new}", text)
 
 
@@ -192,10 +191,10 @@ def served(here: Here, model: str, names: str) -> Change | None:
     text = here.text(file_of(here))
     if one is None:
         return None
-    for number, each in enumerate(yamltext.data(text)["model_list"]):
+    for place, each in deployments(text):
         provider, slash, old = str(each["litellm_params"]["model"]).partition("/")
         if slash and old == model:
-            text = yamltext.put(text, ["model_list", str(number), "litellm_params", "model"], f"{provider}/{one[1]}")
+            text = yamltext.put(text, [*place, "litellm_params", "model"], f"{provider}/{one[1]}")
     return edit(here, f"ask for {one[1]} in place of {model}", text)
 
 
@@ -225,11 +224,9 @@ def _every(data: Any, path: list[str]) -> list[list[str]]:
     if "*" not in path:
         return [path]
     place = path.index("*")
-    for key in path[:place]:
-        data = data[int(key) if isinstance(data, list) else key]
     return [
         [*path[:place], str(number), *rest]
-        for number, item in enumerate(data)
+        for number, item in enumerate(yamltext.at(data, path[:place]))
         for rest in _every(item, path[place + 1 :])
     ]
 

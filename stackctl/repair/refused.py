@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import difflib
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stackctl import yamlindent, yamltext
 from stackctl.repair.context import keys
@@ -63,22 +63,22 @@ def _once(here: Here, _: dict[str, str]) -> Change:
     return edit(here, "keep the last of the two", yamltext.once(here.text(file_of(here.facts))))
 
 
+def _said(here: Here, path: str) -> str:
+    """What the configuration says at a path, as a text."""
+    return str(yamltext.at(yamltext.data(here.text(file_of(here.facts))), keys(path)))
+
+
 def _number(here: Here, found: dict[str, str]) -> Change:
     """A number in quotes as a number; what is none is left out, and the default counts."""
-    said: Any = yamltext.data(here.text(file_of(here.facts)))
-    for key in keys(found["path"]):
-        said = said[key]
-    plain = re.sub(r"[ _,']", "", str(said))
+    plain = re.sub(r"[ _,']", "", _said(here, found["path"]))
     return put(here, found["path"], plain) if plain.isdecimal() else take(here, found["path"])
 
 
 def _choice(here: Here, found: dict[str, str]) -> Change:
     """The word that is nearest; where none is, the key is left out, and the default counts."""
-    said: Any = yamltext.data(here.text(file_of(here.facts)))
-    for key in keys(found["path"]):
-        said = said[key]
-    near = difflib.get_close_matches(str(said), found["words"].split(" or "), n=1)
-    thousands = re.match(r"(\d+) ?k", str(said), re.IGNORECASE) if "a whole number" in found["words"] else None
+    said = _said(here, found["path"])
+    near = difflib.get_close_matches(said, found["words"].split(" or "), n=1)
+    thousands = re.match(r"(\d+) ?k", said, re.IGNORECASE) if "a whole number" in found["words"] else None
     if thousands:
         return put(here, found["path"], str(int(thousands[1]) * 1024))
     return put(here, found["path"], near[0]) if near else take(here, found["path"])

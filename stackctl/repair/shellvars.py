@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from stackctl import addresses, paths, shell
-from stackctl.clients import claude, proxy
+from stackctl.clients import claude, claude_names, proxy
 from stackctl.repair.change import Change
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 _URL = "ANTHROPIC_BASE_URL"
 _HEADERS = "ANTHROPIC_CUSTOM_HEADERS"
-_KEYED = {"authorization", "x-api-key"}
 _CONFIG = "STACKCTL_CONFIG"
 _ALIKE = 0.8  # of difflib's ratio: a letter or two in a name
 _QUOTES = "\"'`"
@@ -68,7 +67,11 @@ def clean(here: Here, name: str) -> Change | None:
     """`shell.clean NAME`: the same value without what does not belong to it; None where that is not all."""
     value = here.facts.environ.get(name, "")
     if name == _HEADERS:
-        lines = [line for line in value.splitlines() if line.partition(":")[0].strip().lower() not in _KEYED]
+        lines = [
+            line
+            for line in value.splitlines()
+            if line.partition(":")[0].strip().lower() not in claude_names.KEY_HEADERS
+        ]
         left = [line for line in lines if line.strip()]
         return _change(here, {name: "\n".join(left) or None})  # several are no line of a shell: that raises
     made = value.strip()

@@ -9,7 +9,7 @@ from stackctl.checks import answers
 from stackctl.checks.check import Check, Hop
 from stackctl.checks.client import told
 from stackctl.checks.client.told import gateway, uses
-from stackctl.clients import claude, proxy
+from stackctl.clients import claude, claude_names, proxy
 from stackctl.model import Status
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from stackctl.model import Finding
 
 _URL, _HEADERS, _MODEL = "ANTHROPIC_BASE_URL", "ANTHROPIC_CUSTOM_HEADERS", "ANTHROPIC_MODEL"
-_KEYS = {"authorization", "x-api-key"}  # what keys are sent in; Claude Code 2.1.330 lets its own Authorization win
 
 
 def values(facts: Facts) -> Iterator[Finding]:
@@ -78,7 +77,7 @@ def _of_its_kind(name: str, facts: Facts) -> str:
 def _header(headers: str) -> str:
     """The first of the user's own headers that carries a key; they are written one to a line."""
     names = [line.partition(":")[0].strip() for line in headers.splitlines()]
-    return next((each for each in names if each.lower() in _KEYS), "")
+    return next((each for each in names if each.lower() in claude_names.KEY_HEADERS), "")
 
 
 CHECKS = (Check("client.values", Hop.CLIENT, "The values in this shell are written as clients can use them.", values),)

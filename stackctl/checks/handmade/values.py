@@ -9,6 +9,7 @@ from stackctl.catalog import litellm
 from stackctl.checks import answers
 from stackctl.checks.handmade import file
 from stackctl.checks.litellm_file import REFERENCE, looked_up
+from stackctl.clients.claude_names import KEY_HEADERS
 from stackctl.model import Status
 from stackctl.plan.fit import FLOOR
 
@@ -23,7 +24,6 @@ NAMES = (
     "configuration.hand-blanks", "configuration.hand-overruled", "configuration.hand-key-header",
 )  # fmt: skip
 _NEEDED = frozenset({"tools", "tool_choice", "messages", "system", "stream", "max_tokens"})
-_KEY_HEADERS = ("authorization", "x-api-key")
 _DUMMY = 16  # characters: a shorter key is one of a guide's, for a server that asks none
 
 
@@ -147,7 +147,7 @@ def headers(facts: Facts) -> Iterator[Finding]:
     for number, name, params in file.named(facts.hand_config):
         key = looked_up(params.get("api_key"), facts.environ)
         given = file.section(params, "extra_headers")
-        header = next((each for each in map(str, given) if each.lower() in _KEY_HEADERS), "")
+        header = next((each for each in map(str, given) if each.lower() in KEY_HEADERS), "")
         sent = given.get(header)
         if not isinstance(sent, str) or sent.startswith(REFERENCE) or key is None or len(key) < _DUMMY:
             continue
@@ -160,7 +160,7 @@ def headers(facts: Facts) -> Iterator[Finding]:
 def key_header(facts: Facts) -> Iterator[Finding]:
     """LiteLLM reads its key from a header that clients send."""
     header = file.section(facts.hand_config or {}, "general_settings").get("litellm_key_header_name")
-    if not isinstance(header, str) or header.lower() in _KEY_HEADERS:
+    if not isinstance(header, str) or header.lower() in KEY_HEADERS:
         return
     if header.lower() not in facts.environ.get("ANTHROPIC_CUSTOM_HEADERS", "").lower():
         shown = (f"general_settings.litellm_key_header_name: {header}",)
