@@ -15,7 +15,7 @@ import sys
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from stackctl import blame, driver, files, rendered
+from stackctl import blame, driver, files, keys_file, rendered
 from stackctl.errors import StackError
 from stackctl.model import ClientFacts, Probe, ProcessSpec, ServiceKind, State, Work
 from stackctl.paths import StackPaths
@@ -88,6 +88,8 @@ def supervisor(order: Order, on_event: Callable[[Event], None]) -> Supervisor:
     paths = StackPaths(order.name)
 
     def write() -> None:
+        if keys_file.read(paths) not in {None, order.target.client_key}:
+            raise StackError("the client key was replaced while the stack was being started", remedy="stackctl up")
         files.write_private(paths.ports, json.dumps({**order.ports, "config": order.config, "chosen": order.chosen}))
         rendered.write(order.files, paths.gateway_dir)
 

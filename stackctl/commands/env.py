@@ -186,7 +186,7 @@ def _facts(request: Request) -> tuple[dict[str, Any], str, list[str]] | None:
 
 
 def running_client(paths: StackPaths) -> dict[str, Any] | None:
-    """The ClientFacts of a stack whose supervisor lives and whose first token has come through, else None."""
+    """The ClientFacts of a stack whose supervisor lives, does not end, and whose first token has come through, else None."""
     try:
         state = json.loads(files.read_private(paths.state))
         if state["schema"] != _SCHEMA:
@@ -195,8 +195,10 @@ def running_client(paths: StackPaths) -> dict[str, Any] | None:
             runstate.read(paths)  # says so when another version of stackctl runs the stack
             return None
         supervisor = state["supervisor"]
-        if state["client"] and identity.alive(
-            identity.Identity(supervisor["pid"], supervisor["start_ticks"], state["boot_id"])
+        if (
+            state["client"]
+            and state.get("state") != "stopping"
+            and identity.alive(identity.Identity(supervisor["pid"], supervisor["start_ticks"], state["boot_id"]))
         ):
             client = dict(state["client"])
             texts = all(isinstance(client[name], str) for name in ("url", "model"))

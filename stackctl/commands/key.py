@@ -56,7 +56,7 @@ def _may_restart(paths: StackPaths, *, asked: bool) -> bool:
 
 def _same_plan(flags: Flags, paths: StackPaths) -> None:
     """Raise StackError when a restart would run something else: a new key is all that was asked for."""
-    state = runstate.running(paths)
+    state = runstate.recorded(paths)
     if state is not None and state.plan_digest and planning.prepare(flags).plan.digest != state.plan_digest:
         raise StackError(
             f"the stack `{paths.name}` would come up again with another plan than the one it runs; nothing was changed",

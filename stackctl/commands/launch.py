@@ -155,7 +155,7 @@ def _started(paths: StackPaths, flags: Flags, *, yes: bool, other: bool) -> dict
     from stackctl import planning, runstate
     from stackctl.commands import up
 
-    state = runstate.recorded(paths)
+    state = runstate.settled(paths)
     if state is None:
         # unlike `up`, whoever typed this asked for a client: without a terminal a model is not loaded unasked
         named = "" if paths.name == names.DEFAULT_NAME else f" --name {paths.name}"
@@ -176,7 +176,7 @@ def _started(paths: StackPaths, flags: Flags, *, yes: bool, other: bool) -> dict
         output.note(f"stackctl: the stack `{paths.name}` is being started; waiting for it")
     client = runstate.await_ready(paths, up.START_SECONDS)
     if client is None:
-        raise StackError(f"the stack `{paths.name}` was being started and failed", remedy="stackctl up")
+        raise StackError(f"the stack `{paths.name}` was being started, and failed or was stopped", remedy="stackctl up")
     return asdict(client)
 
 

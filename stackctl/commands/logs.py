@@ -112,7 +112,7 @@ def _known(paths: StackPaths, there: set[str]) -> list[str]:
         state = runstate.running(paths)
     except StackError:
         state = None
-    if state is not None:
+    if state is not None and not state.recovered:
         return [*(each.name for each in state.services), "supervisor"]
     others = sorted(there - {*_SERVICES})
     return [*others, *_SERVICES] if not others or "engine" in there else [*others, *_SERVICES[1:]]

@@ -72,7 +72,7 @@ def one(service: str, name: str | None, config: str | None) -> Outcome:
 
 
 def _record(paths: StackPaths, service: str) -> ServiceRecord:
-    state = runstate.running(paths)
+    state = runstate.recorded(paths)
     if state is None:
         raise NotRunningError(
             f"the stack `{paths.name}` is not running", remedy=f"stackctl up{names.option(paths.name)}"

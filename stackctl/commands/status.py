@@ -25,7 +25,7 @@ _HEAD = ("SERVICE", "STATE", "SINCE", "PID", "PORT", "MEMORY", "RESTARTS", "MODE
 def run(name: str | None, config: str | None) -> Outcome:
     """Show the stack's services. Raises NotRunningError (exit code 4) when no supervisor lives."""
     paths = StackPaths(names.stack_name(name, config, os.environ))
-    state = runstate.running(paths)
+    state = runstate.recorded(paths)
     if state is None:
         for line in runstate.reconcile(paths):
             raise NotRunningError(

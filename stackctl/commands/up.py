@@ -25,7 +25,7 @@ from stackctl.checks import as_started, commands, preflight
 from stackctl.clients import claude
 from stackctl.commands import provision
 from stackctl.config import EMBEDDED, Flags
-from stackctl.errors import InterruptedByUser, StackError
+from stackctl.errors import InterruptedByUser, PreflightError, StackError
 from stackctl.output import Outcome
 from stackctl.plan import HostedPlan
 from stackctl.supervise import Order
@@ -33,6 +33,8 @@ from stackctl.supervisor import AlreadyRunning
 from stackctl.verify import Behind, Target
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from stackctl.keys import Keys
     from stackctl.model import ClientFacts
     from stackctl.paths import StackPaths
@@ -63,16 +65,27 @@ def _run(flags: Flags, *, detach: bool, dry_run: bool, yes: bool, as_json: bool)
         rendered = render.render(prepared.plan)
         return Outcome(stdout=show.shown(prepared, rendered), data=show.as_data(prepared, rendered))
     end_on_signals()
-    already = _already_running(prepared, as_json=as_json)
-    if already is not None:
-        return already
-    return _start(provision.made_ready(prepared, flags, yes=yes), detach=detach, as_json=as_json)
+    while (already := _already_running(prepared, flags, as_json=as_json)) is None:
+        try:
+            return _start(provision.made_ready(prepared, flags, yes=yes), detach=detach, as_json=as_json)
+        except AlreadyRunning:
+            continue  # another `up` was quicker: it is waited for, unless it has gone since
+        except PreflightError:
+            if runstate.settled(prepared.paths) is None:
+                raise  # else the ports are another `up`'s
+    return already
 
 
 def start_detached(flags: Flags, *, yes: bool) -> ClientFacts:
     """Start the stack in the background for another command; return what a client must know. Raises as `run` does."""
     end_on_signals()
-    prepared = provision.made_ready(planning.prepare(flags), flags, yes=yes)
+    prepared = planning.prepare(flags)
+    try:
+        prepared = provision.made_ready(prepared, flags, yes=yes)
+    except PreflightError:
+        if runstate.settled(prepared.paths) is None:
+            raise
+        return _joined(prepared.paths)  # another command was quicker, and has the ports
     order = order_of(prepared)
     found: list[ClientFacts] = []
     narrator = starting.Narrator(order.specs, found.append)
@@ -96,9 +109,12 @@ def end_on_signals() -> None:
             signal.signal(each, unwind)
 
 
-def _already_running(prepared: Prepared, *, as_json: bool) -> Outcome | None:
-    """The stack that already runs: the same plan is printed, another one is an error; one that starts is awaited."""
-    state = runstate.recorded(prepared.paths)
+def _already_running(prepared: Prepared, flags: Flags, *, as_json: bool) -> Outcome | None:
+    """The stack that already runs: the same plan is printed, another one is an error; one that starts is awaited.
+
+    None when none runs, and when one that was being stopped has gone.
+    """
+    state = runstate.settled(prepared.paths)
     if state is None:
         return None
     restart = f"stackctl restart{names.option(prepared.paths.name)}"
@@ -106,7 +122,7 @@ def _already_running(prepared: Prepared, *, as_json: bool) -> Outcome | None:
         raise StackError(f"the stack `{prepared.paths.name}` runs, but its key file is gone", remedy=restart)
     if state.recovered:
         raise StackError(f"the stack `{prepared.paths.name}` runs, but the record of its plan was lost", remedy=restart)
-    if state.plan_digest != prepared.plan.digest:
+    if state.plan_digest not in _digests(prepared, flags):
         raise StackError(
             f"the stack `{prepared.paths.name}` already runs, with another plan than this one",
             remedy=f"{restart}, for this plan; or give it a stack of its own: --name NAME",
@@ -116,12 +132,19 @@ def _already_running(prepared: Prepared, *, as_json: bool) -> Outcome | None:
     return Outcome(stdout="" if as_json else exports(prepared, client), data={"client": asdict(client)})
 
 
+def _digests(prepared: Prepared, flags: Flags) -> Iterator[str]:
+    """What the plan is called: as it was decided, and with the ports that another `up` has recorded since."""
+    yield prepared.plan.digest
+    yield planning.prepare(flags).plan.digest
+
+
 def _joined(paths: StackPaths) -> ClientFacts:
     """Wait for a stack that another command is starting."""
     client = runstate.await_ready(paths, START_SECONDS)
     if client is None:
         raise StackError(
-            f"the stack `{paths.name}` was being started and failed", remedy=f"stackctl up{names.option(paths.name)}"
+            f"the stack `{paths.name}` was being started by another command, and failed or was stopped",
+            remedy=f"stackctl up{names.option(paths.name)}",
         )
     return client
 
@@ -146,13 +169,7 @@ def _start(prepared: Prepared, *, detach: bool, as_json: bool) -> Outcome:
             output.note("stackctl: the stack runs until Ctrl-C, or `stackctl down` in another shell")
 
     narrator = starting.Narrator(order.specs, ready)
-    try:
-        ended = starting.detached(order, narrator) if detach else starting.foreground(order, narrator)
-    except AlreadyRunning:
-        again = _already_running(prepared, as_json=as_json)
-        if again is not None:
-            return again
-        raise
+    ended = starting.detached(order, narrator) if detach else starting.foreground(order, narrator)
     if ended is None:
         output.note(
             f"stackctl: the stack `{paths.name}` runs in the background; stackctl down{names.option(paths.name)} stops it"

@@ -6,7 +6,7 @@ written by rename, and is believed only as far as it can be checked: a process i
 
 from stackctl.runstate.lastfailure import Failed
 from stackctl.runstate.lock import Lock, is_locked, signature
-from stackctl.runstate.owner import await_ready, holder, lockless, recorded, running
+from stackctl.runstate.owner import await_ready, holder, lockless, recorded, running, settled
 from stackctl.runstate.reconciling import mark_of, reconcile, reconcile_locked
 from stackctl.runstate.records import SCHEMA, ServiceRecord, StackState
 from stackctl.runstate.scratch import make_tmp, remove_tmp, tmp_dirs, tmp_path
@@ -33,6 +33,7 @@ __all__ = [
     "recorded",
     "remove_tmp",
     "running",
+    "settled",
     "signature",
     "tmp_dirs",
     "tmp_path",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from stackctl.paths import StackPaths
 
 _WRITES = 20.0  # seconds that a supervisor on a slow disk may take from its lock to its state file
+_ENDS = 180.0  # seconds in which a stack that is being stopped must be gone: its supervisor gives up before
 
 
 def holder(paths: StackPaths) -> Identity | None:
@@ -97,7 +98,7 @@ def running(stack: StackPaths | StackState) -> StackState | None:
     owner = holder(stack)  # the file is outdated or forged: the lock knows better
     if owner is None:
         return None
-    state.supervisor = owner
+    state.supervisor, state.recovered = owner, True
     return state
 
 
@@ -114,6 +115,16 @@ def recorded(paths: StackPaths, timeout: float = _WRITES) -> StackState | None:
         if not unwritten or time.monotonic() >= deadline:
             return state
         time.sleep(0.05)
+
+
+def settled(paths: StackPaths, timeout: float = _ENDS) -> StackState | None:
+    """Return what `recorded` does, once a stack that is being stopped has gone; after `timeout` seconds as it is then."""
+    deadline = time.monotonic() + timeout
+    while True:
+        state = recorded(paths)
+        if state is None or state.state is not State.STOPPING or time.monotonic() >= deadline:
+            return state
+        time.sleep(0.1)
 
 
 def await_ready(paths: StackPaths, timeout: float) -> ClientFacts | None:

@@ -38,14 +38,19 @@ class Store:
     def take(self) -> None:
         """Take the stack's lock. Another command may hold it for a moment; a supervisor holds it for good.
 
-        Raises AlreadyRunning when it does.
+        Raises AlreadyRunning when one does, StackError when something else holds it for too long.
         """
         deadline = time.monotonic() + _TAKE
         if runstate.lockless(self._paths) is not None:  # somebody removed the lock of one that runs
             raise AlreadyRunning(self._paths.name, runstate.running(self._paths))
         while not self.lock.take(timeout=0.1):
-            if runstate.holder(self._paths) not in {None, identity.mine()} or time.monotonic() > deadline:
+            if runstate.holder(self._paths) not in {None, identity.mine()}:
                 raise AlreadyRunning(self._paths.name, runstate.running(self._paths))
+            if time.monotonic() > deadline:
+                raise StackError(
+                    f"something has held {self._paths.lock} for {_TAKE:g} s",
+                    remedy=f"see what: fuser -v {self._paths.lock}",
+                )
 
     def save(self, *, must: bool = False, watch: bool = True) -> None:
         """Write the state file when something changed, or someone has changed or removed it.

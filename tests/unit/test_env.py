@@ -58,17 +58,18 @@ def give_key(paths: StackPaths, key: str = KEY) -> None:
         stream.write(key + "\n")
 
 
-def say_running(paths: StackPaths) -> None:
+def say_running(paths: StackPaths, state: str = "ready") -> None:
     """A state file whose supervisor is this very process."""
     me = identity.mine()
-    state = {
+    written = {
         "schema": 1,
+        "state": state,
         "boot_id": me.boot_id,
         "supervisor": {"pid": me.pid, "start_ticks": me.start_ticks},
         "client": CLIENT,
     }
     with open(paths.state, "w", encoding="utf-8") as stream:
-        json.dump(state, stream)
+        json.dump(written, stream)
 
 
 def env(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
@@ -164,6 +165,14 @@ def test_a_state_of_a_dead_supervisor_is_not_running(home: StackPaths) -> None:
     with open(home.state, "w", encoding="utf-8") as stream:
         json.dump(state, stream)
     assert "is not running" in env().stderr
+
+
+def test_a_stack_that_is_being_stopped_is_not_running(home: StackPaths) -> None:
+    give_key(home)
+    say_running(home, "stopping")
+    got = env()
+    assert (got.returncode, got.stdout) == (4, "")
+    assert "is not running" in got.stderr
 
 
 def test_mistakes_are_the_full_parsers(home: StackPaths) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from stackctl import files, identity, runstate
+from stackctl import files, identity, runstate, stopping
 from stackctl.errors import StackError
 from stackctl.identity import Identity
 from stackctl.model import ClientFacts, RouteFacts, ServiceKind, State
@@ -161,6 +161,33 @@ def test_a_command_in_the_middle_of_its_work_is_no_supervisor(paths: StackPaths)
         popen.wait()
         popen.stdin.close()
         popen.stdout.close()
+
+
+def test_a_stack_that_is_started_again_at_once_is_not_called_stuck(
+    paths: StackPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`down` beside `up`: the old supervisor had gone, but its successor held the lock before `down` looked again."""
+    monkeypatch.setattr(stopping, "_DIES", 0.1)
+    code = (
+        "import os, signal\nfrom stackctl.paths import StackPaths\nfrom stackctl import identity, runstate\n"
+        "lock = runstate.Lock(StackPaths('default'))\nassert lock.take()\nlock.sign(identity.mine())\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])\n"
+        "if not (successor := os.fork()):\n    input()\n    os._exit(0)\n"  # it has the same lock
+        "print(flush=True)\nsignal.sigwait([signal.SIGTERM])\nlock.sign(identity.of(successor))\nos._exit(0)"
+    )
+    popen = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=os.getcwd(), env=os.environ
+    )
+    assert popen.stdout is not None
+    assert popen.stdin is not None
+    try:
+        popen.stdout.readline()
+        assert stop(paths, timeout=60) == StopReport(was_running=True, clean=True, again=True)
+    finally:
+        popen.stdin.close()  # the successor's end
+        popen.stdout.close()
+        popen.kill()
+        popen.wait()
 
 
 @pytest.mark.parametrize("signs", [True, False])
