@@ -106,7 +106,12 @@ def _edit(edit: Edit, done: Applied) -> None:
     if there:
         shutil.copy2(path, copy)
     trusted = there and _trusted(path)
-    _write(path, edit.text)
+    try:
+        _write(path, edit.text, newline=_line_end(path))
+    except BaseException:
+        if there:
+            _remove(copy)
+        raise
     if trusted:
         trust.add(path)
     if not there:
@@ -127,13 +132,23 @@ def _trusted(path: str) -> bool:
     return os.path.basename(path) == "stack.yaml"
 
 
-def _write(path: str, text: str) -> None:
+def _line_end(path: str) -> str:
+    """How the lines of a file end: in the diff they are alike, and none is changed that is not shown."""
+    try:
+        with open(path, "rb") as stream:
+            first = stream.readline(1 << 20)
+    except OSError:  # there is none yet
+        return "\n"
+    return "\r\n" if first.endswith(b"\r\n") else "\n"
+
+
+def _write(path: str, text: str, *, newline: str) -> None:
     """By rename, with the permissions that the file had (0600 for a new one)."""
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     fresh = f"{path}.{os.getpid()}.tmp"
     handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as stream:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline=newline) as stream:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())

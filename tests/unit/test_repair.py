@@ -590,3 +590,26 @@ def test_no_deployment_is_asked_twice(home: Path) -> None:
     made = str(change.edits[0].text)
     assert made.count("num_retries: 0") == 4
     assert "num_retries: 2" not in made
+
+
+def test_the_ends_of_lines_stay_as_they_are(home: Path) -> None:
+    file = home / "mine.yaml"
+    file.write_bytes(CONFIG.replace("\n", "\r\n").encode())
+    change = repair.propose(facts(home, config=file), finding("stack.set gateway.port 4001"))
+    assert change is not None
+    repair.apply(change, nothing)
+    assert file.read_bytes() == CONFIG.replace("4000", "4001").replace("\n", "\r\n").encode()
+
+
+def test_a_file_that_cannot_be_written_leaves_no_copy(home: Path) -> None:
+    file = home / "mine.yaml"
+    file.write_text(CONFIG)
+    change = repair.propose(facts(home, config=file), finding("stack.set gateway.port 4001"))
+    assert change is not None
+    (home / f"mine.yaml.{os.getpid()}.tmp").mkdir()  # where the new text is to be written first
+    with pytest.raises(OSError):
+        repair.apply(change, nothing)
+    assert (file.read_text(), sorted(each.name for each in home.iterdir())) == (
+        CONFIG,
+        ["mine.yaml", f"mine.yaml.{os.getpid()}.tmp"],
+    )
