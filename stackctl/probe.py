@@ -65,6 +65,10 @@ def request(probe: Probe) -> Result:
     return Result(status, body, time.monotonic() - began, error, timed_out)
 
 
+class NoConnectionError(TimeoutError):
+    """Nobody said yes or no in time: a firewall, an address without a machine, or a listener that takes nobody more."""
+
+
 FAULTS = (OSError, http.client.HTTPException, ValueError)
 
 
@@ -90,6 +94,8 @@ def opened(probe: Probe) -> Iterator[http.client.HTTPResponse]:
 def in_words(fault: Exception, probe: Probe, status: int) -> str:
     """Say what one of FAULTS means; `status` is 0 when it came before the answer's headers."""
     match fault:
+        case NoConnectionError():
+            return f"no connection within {probe.timeout:g} s"
         case TimeoutError():
             return f"no {'complete ' if status else ''}answer within {probe.timeout:g} s"
         case ConnectionRefusedError():
@@ -150,7 +156,11 @@ class _Plain(http.client.HTTPConnection):
         self._inner: socket.socket | None = None
 
     def connect(self) -> None:
-        self._inner = self._wrapped(socket.create_connection((self.host, self.port), timeout=_left(self._deadline)))
+        try:
+            plain = socket.create_connection((self.host, self.port), timeout=_left(self._deadline))
+        except TimeoutError as error:
+            raise NoConnectionError from error
+        self._inner = self._wrapped(plain)
         self.sock: Any = _Bounded(self._inner, self._deadline)
 
     def _wrapped(self, plain: socket.socket) -> socket.socket:

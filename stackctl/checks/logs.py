@@ -102,7 +102,7 @@ def _one(kind: ServiceKind, name: str, text: str, facts: Facts) -> Iterator[Find
         last = _last_words(kind, text)
         shown = (facts.clean(last),) if last else ()
         told = answers.finding(f"{hop}.crashed", Status.FAIL, shown, service=name, detail="")
-        yield replace(told, cause=f"the last start failed: {facts.clean(failed)}", fix="start-again")
+        yield replace(told, cause=f"the last start failed: {facts.clean(failed)}")
     elif (record is not None and record.state is State.FAILED) or _ended_early(
         kind, text, record, facts, by_hand=by_hand
     ):

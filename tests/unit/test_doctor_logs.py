@@ -119,7 +119,7 @@ def test_a_start_that_failed_is_told_as_up_told_it_with_the_words_of_that_run() 
         facts(old + read("engine-start"), None), failed=Failed("engine", "it answers none, with CANARY-KEY")
     )
     (found,) = said(replace(given, secrets=frozenset({"CANARY-KEY"})))
-    assert (found.id, found.status, found.fix) == ("engine.crashed", Status.FAIL, "start-again")
+    assert (found.id, found.status, found.fix) == ("engine.crashed", Status.FAIL, "restart")
     assert found.cause == "the last start failed: the engine failed: it answers none, with <redacted>"
     assert "OSError" not in found.evidence[0]  # that was an earlier run's
     assert not said(replace(given, running=True, state=facts("", State.READY).state))

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stackctl.checks import answers, live, runner
-from stackctl.checks.endpoints import Lane
+from stackctl.checks.endpoints import Endpoint, Lane
 from stackctl.checks.facts import Facts
 from stackctl.checks.live import answering, between, client, nearby, repeats
 from stackctl.checks.live.peer import Peer
 from stackctl.config import Flags
 from stackctl.model import Status
 from tests.fakes import wire
+from tests.fakes.crowded import crowded
 from tests.unit.test_live_pages import NGINX, server
 
 if TYPE_CHECKING:
@@ -52,6 +53,20 @@ def test_a_proxy_that_answers_some_questions_itself_is_named_in_place_of_what_ea
     assert (told.id, told.status) == ("engine.proxy-some", Status.FAIL)
     assert "nginx" in told.cause
     assert "503 Service Temporarily Unavailable" in told.cause
+
+
+@pytest.mark.parametrize(
+    ("host", "name"), [("127.0.0.2", "gateway.refused"), ("127.0.0.1", "gateway.hangs")], ids=["elsewhere", "here"]
+)
+def test_a_machine_that_nobody_gets_through_to_is_not_said_to_take_connections(host: str, name: str) -> None:
+    """As a firewall does it, or an address without a machine."""
+    with crowded(host) as url:
+        peer = Peer(
+            Endpoint("gateway", "server", url, "m"), time.monotonic()
+        )  # so that it waits no longer than it must
+        (found,) = answering.health(peer)
+    assert found.id == name
+    assert "no connection within" in f"{found.cause}{found.evidence}"
 
 
 def test_what_the_server_itself_says_stays_as_it_is() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from stackctl import probe
 from stackctl.model import Probe
+from tests.fakes.crowded import crowded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -83,6 +84,13 @@ def test_a_server_that_accepts_and_never_answers(serve: Callable[..., str]) -> N
     got = probe.request(Probe(serve(lambda _peer: time.sleep(3)), timeout=0.4))
     assert got.timed_out
     assert got.error == "no answer within 0.4 s"
+
+
+def test_a_listener_that_takes_nobody_more_is_told_from_one_that_never_answers() -> None:
+    with crowded() as url:
+        got = probe.request(Probe(url, timeout=0.4))
+    assert got.timed_out
+    assert got.error == "no connection within 0.4 s"
 
 
 def test_nobody_there() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from stackctl import addresses
 from stackctl.checks.answers import finding
 from stackctl.checks.live import between, messages, metrics, nearby, pages, refusals
 from stackctl.checks.live.reply import End, Reply
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from stackctl.model import Finding
 
 PATIENCE = 10.0  # seconds for one token; a CPU engine that others use takes some
+_NOBODY = "no connection"  # probe's words
 _CLOSED = re.compile("closed without an answer|reset by peer|closed the connection")
 _EOF = re.compile(r"unexpected.eof|eof occurred|reset by peer|closed without an answer", re.IGNORECASE)
 _UNTRUSTED = re.compile(r"certificate.verify.failed: (?P<why>[^(]{1,200})", re.IGNORECASE)
@@ -29,7 +31,10 @@ def health(peer: Peer) -> Iterator[Finding]:
     """The socket answers, and an engine's `/health` is 200."""
     path = "/health" if peer.where == "engine" else "/health/liveliness"
     answer = peer.get(path)
-    if answer.timed_out:
+    near = peer.endpoint.managed or addresses.place(peer.endpoint.url)[0] in addresses.LOOPBACK
+    # here it is a program that takes nobody more; elsewhere it may be a firewall, or no machine at all
+    late = answer.timed_out and (near or not answer.error.startswith(_NOBODY))
+    if late:
         other = peer.get("/v1/models")
         if other.status and not other.timed_out:
             return  # a gateway in an engine's place: its /health asks every model that it has
@@ -41,7 +46,7 @@ def health(peer: Peer) -> Iterator[Finding]:
             yield between.some(peer, page, said, (f"GET {path}: status {answer.status}: {said}",))
             return
         yield refusals.proxied(peer, page, answer.status, (f"GET {path}: status {answer.status}: {said}",), said)
-    elif answer.timed_out:
+    elif late:
         yield finding(f"{peer.where}.hangs", Status.FAIL, (f"GET {path}: {answer.error}",), **peer.words())
     elif not answer.status:
         if untrusted(answer.error):
