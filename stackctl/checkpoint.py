@@ -78,7 +78,7 @@ def read(path: str) -> Checkpoint:
     files = _files(path)
     mistral = "params.json" in files and bool({"tekken.json", "tokenizer.model"} & set(files))
     config = _config(path, files)
-    text = _text_config(config)
+    text = text_config(config)
     tokenizer = _optional_json(os.path.join(path, "tokenizer_config.json"))
     formats, total, missing = _weights(files)
     return Checkpoint(
@@ -173,12 +173,12 @@ def _optional_json(path: str, largest: int = LARGEST_CONFIG) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def _text_config(config: dict[str, Any]) -> dict[str, Any]:
+def text_config(config: dict[str, Any]) -> dict[str, Any]:
     """The part that describes the language model: vision and audio models nest it, some twice."""
     for key in _TEXT_CONFIGS:
         nested = config.get(key)
         if isinstance(nested, dict):
-            return _text_config(nested)
+            return text_config(nested)
     return config
 
 

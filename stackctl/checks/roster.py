@@ -51,7 +51,7 @@ def checks(facts: Facts) -> tuple[Check, ...]:
 
 _FILES = (
     "machine.ports", "configuration.usable", "configuration.flags", "configuration.values", "configuration.parsers", "model.there",
-    "model.shards", "model.plan", "model.kind", "model.method", "model.texts",
+    "model.shards", "model.belongs", "model.plan", "model.kind", "model.method", "model.texts",
 )  # fmt: skip
 
 

@@ -609,8 +609,12 @@ def test_a_program_of_nodes_without_node_is_named(tmp_path: Path) -> None:
 # --- a model's files
 
 
-def tensors(path: Path, *, cut: int = 0) -> None:
-    header = json.dumps({"a": {"dtype": "BF16", "shape": [64], "data_offsets": [0, 128]}}).encode()
+def tensors(path: Path, *, cut: int = 0, shapes: dict[str, list[int]] | None = None) -> None:
+    rows = {
+        name: {"dtype": "BF16", "shape": shape, "data_offsets": [0, 128]}
+        for name, shape in (shapes or {"a": [64]}).items()
+    }
+    header = json.dumps(rows).encode()
     path.write_bytes((struct.pack("<Q", len(header)) + header + bytes(128))[: -cut or None])
 
 
@@ -634,6 +638,34 @@ def model(tmp_path: Path, **engine: Any) -> list[str]:
     seen = facts.gather(Flags(config=str(file)), static=True, environ={"HOME": str(tmp_path)})
     assert seen.prepared is not None, (seen.load_error, seen.prepare_error)
     return [each.id for each in bad(modelfiles.CHECKS, seen) if each.id != "machine.memory"]
+
+
+WORDS, LAYERS = "model.embed_tokens.weight", {f"model.layers.{n}.mlp.up_proj.weight": [1] for n in range(2)}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shapes", "said"),
+    [
+        ({"hidden_size": 64, "vocab_size": 100, "num_hidden_layers": 2}, {WORDS: [100, 64], **LAYERS}, 0),
+        ({"hidden_size": 64, "vocab_size": 100, "num_hidden_layers": 1}, {WORDS: [128, 64], **LAYERS}, 0),
+        ({"text_config": {"hidden_size": 64, "vocab_size": 100}}, {f"language_{WORDS}": [1, 1], WORDS: [100, 64]}, 0),
+        ({"hidden_size": 64, "word_embed_proj_dim": 32}, {WORDS: [100, 32]}, 0),
+        ({"num_hidden_layers": 2}, {"vision_tower.layers.0.weight": [1]}, 0),
+        ({"hidden_size": 96}, {WORDS: [100, 64]}, 1),
+        ({"text_config": {"hidden_size": 96}}, {f"model.language_{WORDS}": [100, 64]}, 1),
+        ({"hidden_size": 64, "vocab_size": 200}, {WORDS: [100, 64]}, 1),
+        ({"hidden_size": 64, "vocab_size": 50}, {WORDS: [100, 64]}, 1),
+        ({"num_hidden_layers": 3}, LAYERS, 1),
+    ],
+)
+def test_a_configuration_of_another_model_than_the_weights_is_named(
+    tmp_path: Path, sizes: dict[str, Any], shapes: dict[str, list[int]], said: int
+) -> None:
+    checkpoint(tmp_path / "model")
+    config = tmp_path / "model" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | sizes))
+    tensors(tmp_path / "model" / "model.safetensors", shapes=shapes)
+    assert model(tmp_path).count("model.foreign-config") == said
 
 
 def test_a_precision_without_kernels_here_is_one_finding_and_no_lack_of_memory(

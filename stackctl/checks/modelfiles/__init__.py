@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from stackctl.checks.check import Check, Hop
-from stackctl.checks.modelfiles import files, runnable, template
+from stackctl.checks.modelfiles import belongs, files, runnable, template
 
 CHECKS = (
     Check("model.there", Hop.MODEL, "The model is here: configuration, tokenizer, weights.", files.there),
     Check("model.shards", Hop.MODEL, "Every weight file is there and whole.", files.shards, ("model.there",)),
+    Check("model.belongs", Hop.MODEL, "The sizes in config.json are those of the weights.", belongs.belongs, ("model.shards",)),
     Check("model.template", Hop.MODEL, "The chat template is there and takes tools.", template.template, ("model.there",)),
     Check("model.plan", Hop.MODEL, "The window and the weights are what the plan says.", runnable.fits_plan, ("model.there",)),
     Check("model.precision", Hop.MODEL, "This hardware can compute the model's precision.", runnable.precision, ("model.there",)),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stackctl import checkpoint
 from stackctl.checks import answers
@@ -68,6 +69,19 @@ def _unlisted(directory: str) -> Iterator[str]:
         return  # Mistral's weights for its own programs, which vLLM loads as well
     for name in missing:
         yield f"{name}: missing"
+
+
+def tensors(directory: str) -> dict[str, Any]:
+    """What the headers say of each tensor, by its name. Of files that are not whole, nothing."""
+    found: dict[str, Any] = {}
+    for name in sorted(os.listdir(directory)):
+        if name.endswith(".safetensors"):
+            with (
+                contextlib.suppress(OSError, ValueError, struct.error),
+                open(os.path.join(directory, name), "rb") as stream,
+            ):
+                found |= json.loads(stream.read(min(struct.unpack("<Q", stream.read(8))[0], _HEADER)))
+    return {name: each for name, each in found.items() if isinstance(each, dict)}
 
 
 def _cut(path: str) -> str:
