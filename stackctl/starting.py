@@ -8,7 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from stackctl import notify, output, process, redact, render, runstate, supervise
+from stackctl import logtext, notify, output, process, redact, render, runstate, supervise
 from stackctl import paths as where
 from stackctl.catalog import symptoms
 from stackctl.errors import INTERRUPTED, TERMINATED, InterruptedByUser, StackError
@@ -124,7 +124,7 @@ def _watch(events: int, narrator: Narrator, order: Order, paths: StackPaths) -> 
             continue
         raw = os.read(events, 65536)
         if not raw:
-            said = symptoms.tail(paths.log("supervisor")).strip().splitlines()
+            said = logtext.tail(paths.log("supervisor")).strip().splitlines()
             return Ended(State.FAILED, reason="the supervisor ended without a word", tail=tuple(said[-_TAIL:]))
         *lines, rest = (rest + raw).split(b"\n")
         for text in lines:

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from stackctl import catalog
+from stackctl import catalog, logtext
 from stackctl.catalog import symptoms
 
 Where = Literal["engine", "gateway", "client"]
@@ -55,21 +55,21 @@ def noticed(where: Where, text: str, *, engine: str = "NAME") -> tuple[Noticed, 
 
     `engine` is the name in a remedy's `engines.NAME`.
     """
-    text = symptoms.last_run(where, symptoms.clean(text))
+    text = symptoms.last_run(where, logtext.clean(text))
     found = []
     for row, pattern in _patterns(where):
         matches = list(pattern.finditer(text))
         if matches:
-            found.append(_said(row, matches[-1], symptoms.line_of(text, matches[-1].start()), len(matches), engine))
+            found.append(_said(row, matches[-1], logtext.line_of(text, matches[-1].start()), len(matches), engine))
     return tuple(found)
 
 
 def meaning(where: Where, text: str, *, engine: str = "NAME") -> Noticed | None:
     """What one message means, or None for an unknown one."""
-    text = symptoms.clean(text)
+    text = logtext.clean(text)
     for row, pattern in _patterns(where):
         if match := pattern.search(text):
-            return _said(row, match, symptoms.line_of(text, match.start()), 1, engine)
+            return _said(row, match, logtext.line_of(text, match.start()), 1, engine)
     return None
 
 

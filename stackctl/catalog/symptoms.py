@@ -7,26 +7,21 @@ every repetition of it is bounded. {name} in a text is the group of that name; a
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import stat
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
 import msgspec
 
-from stackctl import catalog, shapes
+from stackctl import catalog, logtext, shapes
 from stackctl.model import ServiceKind
 
 # In this order: of two rows that are found in the same line the first wins.
 _FILES = ("engine", "engine-flags", "engine-model", "engine-memory", "engine-machine", "gateway")
-TAIL = 512 * 1024  # bytes of a log that are looked at: a start writes some 30 KiB, a traceback rarely 50
 _LAST_WORDS = 12  # lines
-_LINE = 2048  # characters of a line that are looked at; a cause stands at its beginning
 
-_COLOUR = re.compile(r"\x1b\[[0-9;]{0,20}[A-Za-z]")
 # "(EngineCore pid=9) ERROR 11-23 19:28:33 [core.py:1510] " before each line of a traceback
 _PREFIX = re.compile(
     r"^(?:\([^()\n]{1,60}\) )?(?:(?:ERROR|CRITICAL|WARNING|INFO|DEBUG) [\d-]{1,10} [\d:]{1,8} \[[^\]\n]{1,80}\] )?"
@@ -138,7 +133,7 @@ def diagnose(service: str, text: str, *, engine: str = "NAME") -> Cause | None:
     `engines.NAME`.
     """
     service = ServiceKind(service)
-    text = last_run(service, clean(text))
+    text = last_run(service, logtext.clean(text))
     told = _first(service, table().stop, text)
     begun = ready(service, text)
     best: tuple[tuple[int, int, int], Failure, re.Match[str]] | None = None
@@ -162,7 +157,7 @@ def diagnose(service: str, text: str, *, engine: str = "NAME") -> Cause | None:
     remedy = fill(row.remedy, words).replace("engines.NAME", f"engines.{engine}")
     quoted = {name: shlex.quote(str(word)) for name, word in words.items()}
     fix = fill(row.fix, quoted).replace("NAME", shlex.quote(engine))
-    return Cause(row.id, sentence, remedy, line_of(text, found.start()), fix)
+    return Cause(row.id, sentence, remedy, logtext.line_of(text, found.start()), fix)
 
 
 def words(service: str, line: str) -> str:
@@ -181,7 +176,7 @@ def diagnose_file(service: str, path: str, *, start: int = 0, engine: str = "NAM
 
     A missing file has no cause. Raises OSError for one that cannot be read; a symlink is not followed.
     """
-    return diagnose(service, tail(path, start=start), engine=engine)
+    return diagnose(service, logtext.tail(path, start=start), engine=engine)
 
 
 def last_error(text: str) -> str | None:
@@ -189,7 +184,7 @@ def last_error(text: str) -> str | None:
 
     It is what to show when `diagnose` knows nothing better.
     """
-    lines = [_PREFIX.sub("", line, count=1) for line in clean(text).splitlines()]
+    lines = [_PREFIX.sub("", line, count=1) for line in logtext.clean(text).splitlines()]
     wrappers = [re.compile(row.pattern) for row in table().wrappers]
     for index in range(len(lines) - 1, -1, -1):
         found = _EXCEPTION.match(lines[index])
@@ -205,13 +200,13 @@ def last_error(text: str) -> str | None:
 
 def ends_in_error(text: str) -> bool:
     """Whether the last words of a log are an exception: what wrote it ended by that."""
-    lines = [_PREFIX.sub("", line, count=1).strip() for line in clean(text).splitlines()[-_LAST_WORDS:]]
+    lines = [_PREFIX.sub("", line, count=1).strip() for line in logtext.clean(text).splitlines()[-_LAST_WORDS:]]
     return any(_EXCEPTION.match(line) for line in lines)
 
 
 def phase(service: str, line: str) -> Phase | None:
     """What one line of a log tells about the start of a service, or None."""
-    line = _COLOUR.sub("", line[:_LINE])
+    line = logtext.plain(line)
     for row, pattern in _phases(service):
         if found := pattern.search(line):
             return Phase(row.id, fill(row.text, values(found)))
@@ -225,33 +220,9 @@ def listening_on(text: str) -> tuple[str, int] | None:
     and reduces one above 65535 (70000 was 4464) without a word.
     """
     found = None
-    for found in _LISTENING.finditer(clean(text)):  # noqa: B007 - the last one counts
+    for found in _LISTENING.finditer(logtext.clean(text)):  # noqa: B007 - the last one counts
         pass
     return (found["host"].strip("[]"), int(found["port"])) if found else None
-
-
-def tail(path: str, *, start: int = 0, size: int = TAIL) -> str:
-    """The last `size` bytes of a log from the offset `start` on, as text; empty when there is no such file.
-
-    Raises OSError for what is not a plain file or cannot be read; a symlink is not followed.
-    """
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return ""
-    with os.fdopen(handle, "rb") as stream:
-        facts = os.fstat(handle)
-        if not stat.S_ISREG(facts.st_mode):
-            raise OSError(f"{path} is not a plain file")
-        begin = max(facts.st_size - size, start if start <= facts.st_size else 0)
-        stream.seek(begin)
-        return stream.read(size).decode("utf-8", errors="replace")
-
-
-def clean(text: str) -> str:
-    """Without colours, carriage returns and the ends of endless lines."""
-    text = _COLOUR.sub("", text[-TAIL:])
-    return "\n".join(line[:_LINE] for line in re.split(r"\r\n|\r|\n", text))
 
 
 def last_run(service: str, text: str) -> str:
@@ -309,10 +280,3 @@ def values(found: re.Match[str]) -> dict[str, Any]:
 def fill(template: str, words: dict[str, Any]) -> str:
     """A row's text with the words of its match."""
     return template.format_map(words).strip()
-
-
-def line_of(text: str, position: int) -> str:
-    """The line that a position of a text lies in, at most 500 characters of it."""
-    begin = text.rfind("\n", 0, position) + 1
-    end = text.find("\n", position)
-    return text[begin : end if end >= 0 else len(text)].strip()[:500]

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from stackctl import logtext
 from stackctl.catalog import symptoms
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def recorded(path: str) -> tuple[Asked, ...]:
 
     A line that a full disk cut short is left out.
     """
-    text = symptoms.tail(f"{path}.old", size=_MOST) + symptoms.tail(path, size=_MOST)
+    text = logtext.tail(f"{path}.old", size=_MOST) + logtext.tail(path, size=_MOST)
     found = [each for each in map(_entry, text.splitlines()) if each is not None and not each.agent.startswith(OURS)]
     return tuple(sorted(found, key=lambda each: each.at))
 
@@ -98,7 +99,7 @@ def from_log(text: str, service: str = "gateway") -> tuple[Asked, ...]:
     An access line says neither when nor what was asked: the time and the error are those of the last line before it
     that has one, and requests to one path that end alike count as the same until one succeeds.
     """
-    return tuple(_lines(symptoms.last_run(service, symptoms.clean(text))))
+    return tuple(_lines(symptoms.last_run(service, logtext.clean(text))))
 
 
 def _lines(text: str) -> Iterator[Asked]:

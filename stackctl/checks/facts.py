@@ -7,8 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from stackctl import addresses, config, host, keys_file, names, planning, redact, runstate
-from stackctl.catalog import symptoms
+from stackctl import addresses, config, host, keys_file, logtext, names, planning, redact, runstate
 from stackctl.checks import as_started, litellm_file
 from stackctl.checks import lanes as found_lanes
 from stackctl.checks.endpoints import Endpoint, Lane
@@ -228,7 +227,7 @@ def _logs(paths: StackPaths, state: StackState | None) -> dict[str, str]:
         if ending != ".log":
             continue
         try:
-            found[name] = symptoms.tail(os.path.join(paths.logs, file), start=starts.get(name, 0))
+            found[name] = logtext.tail(os.path.join(paths.logs, file), start=starts.get(name, 0))
         except OSError:
             continue
     return found

@@ -9,6 +9,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from stackctl import logtext
 from stackctl.catalog import running, symptoms
 from stackctl.checks import answers
 from stackctl.checks.check import Check, Hop
@@ -46,7 +47,7 @@ def given(files: Iterable[str]) -> dict[str, str]:
         try:
             if not os.path.exists(path):
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-            found[path] = symptoms.tail(os.path.realpath(path))
+            found[path] = logtext.tail(os.path.realpath(path))
         except OSError as error:
             reason = error.strerror or str(error)
             raise ConfigError(f"--log {path} cannot be read: {reason}", remedy="name a log file of vLLM or LiteLLM") from error  # fmt: skip
@@ -149,11 +150,11 @@ def _ended_early(kind: ServiceKind, text: str, record: ServiceRecord | None, fac
     """
     if not by_hand and (facts.running or not _failed(record, facts)):
         return False
-    run = symptoms.last_run(kind, symptoms.clean(text))
+    run = symptoms.last_run(kind, logtext.clean(text))
     if symptoms.ready(kind, run):
         return False
     if by_hand:
-        return len(text) < symptoms.TAIL and symptoms.ends_in_error(run)
+        return len(text) < logtext.TAIL and symptoms.ends_in_error(run)
     return any(symptoms.phase(kind, line) for line in run.splitlines()[:200]) and not symptoms.stopped(kind, run)
 
 
@@ -168,7 +169,7 @@ def _ended_later(name: str, text: str, facts: Facts) -> bool:
     """
     if not is_service(name) or facts.running or _recorded(facts) or facts.paths is None:
         return False
-    run = symptoms.last_run(ServiceKind.ENGINE, symptoms.clean(text))
+    run = symptoms.last_run(ServiceKind.ENGINE, logtext.clean(text))
     if not symptoms.ready(ServiceKind.ENGINE, run) or symptoms.stopped(ServiceKind.ENGINE, run):
         return False
     import psutil
@@ -184,7 +185,7 @@ _ASKED = re.compile(r"INFO: +\S+ - \"[A-Z]+ /")  # a line for a request: what co
 
 def _last_words(kind: ServiceKind, text: str) -> str:
     """The last exception of the last run in a log, else its last line."""
-    text = symptoms.last_run(kind, symptoms.clean(text))
+    text = symptoms.last_run(kind, logtext.clean(text))
     lines = (line for line in reversed(text.splitlines()) if line.strip() and not _ASKED.match(line))
     return (symptoms.last_error(text) or next(lines, ""))[:300]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Literal
 
+from stackctl import logtext
 from stackctl.catalog import running, symptoms
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ _QUOTED = re.compile(r"'[^']{40,}'|\"[^\"]{40,}\"|`[^`]{40,}`|\{.{40,}\}")
 
 def shown(kind: ServiceKind | None, log: str, clean: Callable[[str], str]) -> list[str]:
     """The last lines of a log of a kind of service (None: stackctl's own); `clean` takes out what is secret."""
-    text = symptoms.clean(log)
+    text = logtext.clean(log)
     begins, asked = _start(kind.value, text) if kind is not None else (0, len(text))
     lines: list[str] = []
     for part, say in ((text[:begins], _served), (text[begins:asked], without_content), (text[asked:], _served)):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from stackctl import logtext
 from stackctl.catalog import symptoms
 from stackctl.model import ServiceKind
 
@@ -277,7 +278,7 @@ def test_a_file_is_read_from_its_end_and_from_where_the_run_began(tmp_path: Path
     cause = symptoms.diagnose_file("engine", str(log), start=len(taken))
     assert cause is not None
     assert cause.id == "disk_full"
-    log.write_text(taken + "x" * 100 + "\n" * symptoms.TAIL + full)
+    log.write_text(taken + "x" * 100 + "\n" * logtext.TAIL + full)
     cause = symptoms.diagnose_file("engine", str(log))
     assert cause is not None
     assert cause.id == "disk_full"
