@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.server
 import itertools
 import json
 import re
@@ -12,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from stackctl.checks import live
+from stackctl.checks.endpoints import Endpoint
 from stackctl.checks.facts import Facts
-from stackctl.checks.live import answering, asking, pages, tools, turns, wording
-from stackctl.checks.live.peer import OutOfTime
+from stackctl.checks.live import answering, asking, client, pages, tools, turns, windows, wording
+from stackctl.checks.live.peer import OutOfTime, Peer
 from stackctl.config import Flags
 from stackctl.model import Finding, Status
 from tests.fakes import wire
@@ -31,6 +34,31 @@ JSON = {"Content-Type": "application/json"}
 
 def error(status: int, said: str) -> Answer:
     return status, JSON, json.dumps({"error": {"message": said, "type": "error"}}).encode()
+
+
+@contextlib.contextmanager
+def asked_by_body(refuses: Callable[[dict[str, Any]], bool]) -> Iterator[Peer]:
+    """A server that refuses a question for what is in it."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            status, headers, said = error(422, "Extra inputs are not permitted") if refuses(body) else answer()
+            self.send_response_only(status)
+            for name, value in (headers | {"Content-Length": str(len(said))}).items():
+                self.send_header(name, value)
+            self.end_headers()
+            with contextlib.suppress(OSError):  # enough was heard
+                self.wfile.write(said)
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+        threading.Thread(target=listening.serve_forever, args=(0.02,), daemon=True).start()
+        endpoint = Endpoint("engine", "main", f"http://127.0.0.1:{listening.server_port}", "m")
+        yield Peer(endpoint, time.monotonic() + 30)
+        listening.shutdown()
 
 
 def always(made: Answer) -> Callable[[str, int], Answer]:
@@ -143,3 +171,53 @@ def test_each_call_has_an_id_of_its_own(second: str, ids: list[str]) -> None:
     bodies = iter([call("check_ping", {}, "call_0"), call("check_weather", {"city": "Bern", "days": 3}, second)])
     with server(lambda *_: next(bodies)) as peer:
         assert [each.id for each in tools.calls(peer, None)] == ids
+
+
+def telling(path: str, what: object) -> Callable[[str], Answer]:
+    return lambda asked: (200, JSON, json.dumps(what).encode()) if asked == path else (404, JSON, b"{}")
+
+
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        ("/v1/models", {"data": [{"id": "x", "max_model_len": 9}, {"id": "m", "max_model_len": 8192}]}),
+        ("/v1/models", {"data": [{"id": "m", "meta": {"n_ctx": 8192, "n_ctx_train": 262144}}]}),
+        ("/props", {"default_generation_settings": {"n_ctx": 8192}, "total_slots": 4}),
+        ("/api/ps", {"models": [{"name": "m", "model": "m", "context_length": 8192}]}),
+        ("/api/v0/models", {"data": [{"id": "m", "loaded_context_length": 8192, "max_context_length": 262144}]}),
+        ("/info", {"model_id": "m", "max_total_tokens": 8192}),
+    ],
+)
+def test_a_window_that_no_agent_fits_into_is_read_where_the_server_tells_it(path: str, what: object) -> None:
+    with server(always(answer()), at=telling(path, what)) as peer:
+        [found] = windows.large_enough(peer, None)
+    assert (found.id, found.status) == ("engine.small-window", Status.FAIL)
+    assert "8192" in found.cause
+    assert path in found.evidence[0]
+    large = json.loads(json.dumps(what).replace("8192", "65536"))
+    with server(always(answer()), at=telling(path, large)) as peer:
+        assert list(windows.large_enough(peer, None)) == []
+
+
+@pytest.mark.parametrize(
+    "what", [{"data": "none"}, {"data": [None, {"id": "m", "meta": None}]}, [], {"data": [{"id": "m"}]}]
+)
+def test_of_a_server_that_tells_of_no_window_nothing_is_said(what: object) -> None:
+    with server(always(answer()), at=telling("/v1/models", what)) as peer:
+        assert list(windows.large_enough(peer, None)) == []
+
+
+@pytest.mark.parametrize(
+    ("hurts", "field"),
+    [
+        (lambda body: "cache_control" in json.dumps(body), "cache_control"),
+        (lambda body: isinstance(body["system"], list), "a system prompt in blocks"),
+        (lambda body: "output_config" in body, "output_config"),
+        (lambda body: True, None),
+    ],
+)
+def test_what_is_refused_is_what_hurts_alone(hurts: Callable[[dict[str, Any]], bool], field: str | None) -> None:
+    with asked_by_body(hurts) as peer:
+        [found] = client.request(peer, None)
+    assert found.id == ("client.field-refused" if field else "client.request-refused")
+    assert field is None or f"`{field}`" in found.cause

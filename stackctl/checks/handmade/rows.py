@@ -57,9 +57,11 @@ def shape(facts: Facts) -> Iterator[Finding]:
             shown = [f"{name}: {key} stands beside model_name" for key in misplaced] or [f"{name}: no litellm_params"]
             yield answers.finding("configuration.row-params", Status.FAIL, shown, name=name)
             continue
-        for key in (each for each in misplaced if each not in params):
-            shown = [f"{name}: {key} stands beside litellm_params"]
-            yield answers.finding("configuration.row-beside", Status.FAIL, shown, name=name, key=key)
+        beside = [each for each in misplaced if each not in params]
+        if beside:
+            shown = [f"{name}: {key} stands beside litellm_params" for key in beside]
+            keys = "` and `".join(beside)
+            yield answers.finding("configuration.row-beside", Status.FAIL, shown, name=name, key=keys)
 
 
 def passed_over(facts: Facts) -> Iterator[Finding]:

@@ -26,6 +26,7 @@ from stackctl.checks.live import (
     tiers,
     tools,
     turns,
+    windows,
     wording,
 )  # fmt: skip
 from stackctl.checks.live.peer import BUDGET, OutOfTime, Peer
@@ -121,6 +122,8 @@ class _Lines:
             if engine is None:
                 engine = self._engines[key] = Peer(lane.engine, self._ends, lock=lock, billing=self._billing)
                 yield from _peer(engine, None, place, "")
+                if not facts.own:  # ours has been weighed before its start
+                    yield _asked("window", place, engine, windows.large_enough)
         if lane.gateway is None or (lane.engine is not None and lane.gateway.url == lane.engine.url):
             if engine is not None and not engine.front:  # clients talk to the engine itself
                 engine.front, engine.longest = True, _longest(facts, direct=True)
@@ -166,25 +169,28 @@ def _peer(peer: Peer, engine: Peer | None, place: str, behind: str) -> Iterator[
 
 def _front(facts: Facts, peer: Peer, place: str, *, first: bool) -> Iterator[Check]:
     """What concerns only the end that clients talk to; of a gateway with several routes the first asks for all names."""
-
-    def asked(name: str, hop: Hop, probe: Probe, *needs: str) -> Check:
-        return Check(
-            f"{name}@{place}", hop, _first_line(probe), _bound(probe, peer, None, alone=False),
-            needs=(f"answers@{place}", *needs), live=True, seconds=_SECONDS,
-        )  # fmt: skip
-
-    hop = Hop.ENGINE if peer.where == "engine" else Hop.GATEWAY
-    yield asked("client", Hop.CLIENT, client.request, f"tools@{place}", f"thinking@{place}")
+    yield _asked("client", place, peer, client.request, f"tools@{place}", f"thinking@{place}", hop=Hop.CLIENT)
     if not facts.own:  # who knows what stands before a server made by hand
-        yield asked("size", hop, sizes.large)
+        yield _asked("size", place, peer, sizes.large)
+    if peer.alone and not facts.own:  # or what stands behind it
+        yield _asked("window", place, peer, windows.large_enough)
     if not facts.own and first:  # one of them answers as all do
-        yield asked("repeats", hop, repeats.stored, "configuration.hand-cache")
+        yield _asked("repeats", place, peer, repeats.stored, "configuration.hand-cache")
     tiers_asked = tiers.asked(facts, peer.endpoint.url)
     if tiers_asked and first:
         yield Check(
             f"tiers@{place}", Hop.GATEWAY, _first_line(tiers.answered), lambda facts: _clean(facts, tiers.answered(peer, tiers_asked)),
             needs=(f"answers@{place}",), live=True, seconds=_SECONDS,
         )  # fmt: skip
+
+
+def _asked(name: str, place: str, peer: Peer, probe: Probe, *needs: str, hop: Hop | None = None) -> Check:
+    """A check of one end alone, which needs that it answers."""
+    own = Hop.ENGINE if peer.where == "engine" else Hop.GATEWAY
+    return Check(
+        f"{name}@{place}", hop or own, _first_line(probe), _bound(probe, peer, None, alone=False),
+        needs=(f"answers@{place}", *needs), live=True, seconds=_SECONDS,
+    )  # fmt: skip
 
 
 def _longest(facts: Facts, *, direct: bool) -> int:

@@ -47,21 +47,40 @@ def request(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
         return
     shown = (f"POST /v1/messages?beta=true as Claude Code sends it: {reply.shown()}",)
     words = {**peer.words(), "said": reply.said or f"status {reply.status}"}
-    culprit = next((name for name, value in _FIELDS.items() if _ask(peer, {name: value}, betas=False).refused), None)
-    if culprit is None and _ask(peer, {}).refused:
-        culprit = "anthropic-beta"
+    culprit = _culprit(peer)
     if culprit is None:
         yield finding("client.request-refused", Status.FAIL, shown, **words)
     else:
         yield finding("client.field-refused", Status.FAIL, shown, field=culprit, **words)
 
 
-def _ask(peer: Peer, fields: dict[str, Any], *, betas: bool = True, query: str = _QUERY) -> Reply:
-    system = [
-        {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1.330.abc; cc_entrypoint=cli;"},
-        {"type": "text", "text": "You are a coding agent.", "cache_control": _CACHE},
-    ]
-    said = [{"type": "text", "text": "Say hi.", "cache_control": _CACHE}]
+def _culprit(peer: Peer) -> str | None:
+    """What it is that is refused: with it alone a question is refused, and without it that question is answered."""
+    if _ask(peer, {}, betas=False).refused:
+        if not _ask(peer, {}, betas=False, marks=False).refused:
+            return "cache_control"
+        return None if _ask(peer, {}, betas=False, marks=False, blocks=False).refused else "a system prompt in blocks"
+    for name, value in _FIELDS.items():
+        if _ask(peer, {name: value}, betas=False).refused:
+            return name
+    return "anthropic-beta" if _ask(peer, {}).refused else None
+
+
+def _ask(
+    peer: Peer,
+    fields: dict[str, Any],
+    *,
+    betas: bool = True,
+    query: str = _QUERY,
+    marks: bool = True,
+    blocks: bool = True,
+) -> Reply:
+    """Ask with these fields; with the betas' header, the `marks` of what may be cached, the system prompt in `blocks`."""
+    marked = {"cache_control": _CACHE} if marks else {}
+    prompt = {"type": "text", "text": "You are a coding agent.", **marked}
+    billed = {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1.330.abc; cc_entrypoint=cli;"}
+    system = [billed, prompt] if blocks else prompt["text"]
+    said = [{"type": "text", "text": "Say hi.", **marked}]
     headers = {"x-app": "cli"} | ({"anthropic-beta": ",".join(_BETAS)} if betas else {})
     window = peer.endpoint.window or 32768
     more: dict[str, Any] = {"tools": [tools.PING, tools.WEATHER]}

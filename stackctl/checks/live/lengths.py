@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from stackctl.checks.answers import finding
-from stackctl.checks.live import refusals, tools
+from stackctl.checks.live import refusals, tools, windows
 from stackctl.checks.live.reply import End
 from stackctl.model import Status
 
@@ -86,5 +86,5 @@ def limit(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
         return  # slow, or kept out of use: other checks' matter
     if reply.status >= 500 or not reply.said:
         yield finding(f"{peer.where}.length-error", Status.WARN, shown, blocks=False, **words)
-    elif peer.front:
+    elif peer.front and windows.small(peer) is None:  # else that is the fault
         yield finding(f"{peer.where}.length", Status.WARN, shown, blocks=False, **words)
