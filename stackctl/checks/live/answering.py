@@ -100,7 +100,10 @@ def untrusted(error: str) -> str:
 
 
 def token(peer: Peer, engine: Peer | None) -> Iterator[Finding]:
-    """One token comes. `engine` is what stands behind a gateway; it has answered already."""
+    """One token comes.
+
+    `engine` is what stands behind a gateway; it has answered already.
+    """
     counted = engine or peer
     before = metrics.read(counted)
     missing = None
