@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from stackctl.stopping import stop
 from stackctl.supervisor import AlreadyRunning, Ended, Ready, ServiceChanged, Stopping, Tick
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Mapping, Sequence
 
     from stackctl.model import ClientFacts, ProcessSpec
@@ -104,7 +106,7 @@ def detached(order: Order, narrator: Narrator) -> Ended | None:
     env |= {"STACKCTL_HOME": where.home(), "STACKCTL_ENVS": where.envs_dir()} if "STACKCTL_HOME" in env else {}
     child, events = process.detach(argv, order=order.as_json().encode(), log=paths.log("supervisor"), env=env)
     try:
-        return _watch(events, narrator, order, paths)
+        return _watch(child, events, narrator, order, paths)
     except (KeyboardInterrupt, InterruptedByUser):
         output.note("stackctl: stopping what was being started")
         child.terminate()  # it may not hold the stack's lock yet
@@ -114,7 +116,9 @@ def detached(order: Order, narrator: Narrator) -> Ended | None:
         os.close(events)
 
 
-def _watch(events: int, narrator: Narrator, order: Order, paths: StackPaths) -> Ended | None:
+def _watch(
+    child: subprocess.Popen[bytes], events: int, narrator: Narrator, order: Order, paths: StackPaths
+) -> Ended | None:
     poll = select.poll()
     poll.register(events, select.POLLIN)
     rest = b""
@@ -124,6 +128,9 @@ def _watch(events: int, narrator: Narrator, order: Order, paths: StackPaths) -> 
             continue
         raw = os.read(events, 65536)
         if not raw:
+            signum = -child.wait()
+            if signum in {signal.SIGTERM, signal.SIGQUIT}:  # `down`, before it listened to signals
+                return Ended(State.STOPPED, signum=signum)
             said = logtext.tail(paths.log("supervisor")).strip().splitlines()
             return Ended(State.FAILED, reason="the supervisor ended without a word", tail=tuple(said[-_TAIL:]))
         *lines, rest = (rest + raw).split(b"\n")

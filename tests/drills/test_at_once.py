@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
 import subprocess
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from stackctl import supervise
@@ -14,6 +17,7 @@ from stackctl.model import ClientFacts
 from stackctl.supervise import Order
 from stackctl.verify import Target
 from tests.fakes.home import Home, until
+from tests.fakes.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,3 +78,31 @@ def test_a_key_that_was_replaced_during_the_start_is_not_the_old_one_again(home:
     with pytest.raises(StackError, match="the client key was replaced while the stack was being started"):
         supervise.supervisor(order, lambda _event: None).run()
     assert sorted(each.name for each in (home.state / "stacks" / "default").iterdir()) == ["client.key", "lock", "logs"]
+
+
+def test_a_supervisor_that_is_stopped_before_it_listens_was_stopped(home: Home) -> None:
+    """`up -d` said of a `down` in that moment that the supervisor had ended without a word."""
+    home.started.append("default")
+    file = home.config(port=free_port())
+    config = json.loads(file.read_text())
+    config["engines"]["main"]["command"] += ["--fake-fault", "hang"]  # so that it is still starting when we look
+    file.write_text(json.dumps(config))
+    beginning = _begin(home, "up", "-d", "--yes", "-c", file)
+    try:
+        until(lambda: _supervisors(beginning.pid), 20, "its supervisor has begun")
+        for each in _supervisors(beginning.pid):
+            each.terminate()
+        _, said = beginning.communicate(timeout=240)
+        assert beginning.returncode == 128 + signal.SIGTERM, said
+    finally:
+        beginning.kill()
+        beginning.wait()
+
+
+def _supervisors(pid: int) -> list[psutil.Process]:
+    found = []
+    for each in psutil.Process(pid).children():
+        with contextlib.suppress(psutil.Error):  # it has ended
+            if each.cmdline()[2:4] == ["-m", "stackctl.supervise"]:
+                found.append(each)
+    return found
