@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from stackctl import plan
 from stackctl.checks import client as client_checks
 from stackctl.checks import facts, runner
 from stackctl.config import Flags
 from stackctl.model import ClientFacts, Status
+from stackctl.paths import StackPaths
+from stackctl.planning import Prepared
+from stackctl.ports import Ports
 from stackctl.runstate import StackState
+from tests.fakes import machines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,14 +35,21 @@ def port() -> Iterator[int]:
         yield int(listener.getsockname()[1])
 
 
-def said(home: Path, port: int, environ: Mapping[str, str] | None = None) -> list[str]:
+def said(home: Path, port: int, environ: Mapping[str, str] | None = None, *, direct: bool = False) -> list[str]:
     """What is said of other agents to a user with this home whose stack listens on `port`."""
+    prepared = None
+    if direct:
+        file = home / "direct.json"
+        file.write_text('{"gateway": {"kind": "direct"}}')
+        given = machines.inputs(Flags(config=str(file)), machines.CPU)
+        prepared = Prepared(given.loaded, machines.CPU, StackPaths("default"), Ports({}, port), plan.build(given))
     url = f"http://127.0.0.1:{port}"
     state = StackState("default", "digest", url, None)
     state.client = ClientFacts(url, "claude-local", "qwen", 32768, 8192)
     seen = facts.Facts(
         environ={"HOME": str(home), "PATH": "", **(environ or {})}, home=str(home), cwd=str(home / "project"),
         flags=Flags(), static=True, state=state, running=True, client_key=KEY,
+        prepared=prepared,
     )  # fmt: skip
     found = runner.run(client_checks.CHECKS, seen, budget=30)
     assert {each.id for each in found if each.status in {Status.WARN, Status.FAIL}} <= {"client.other-agent"}
@@ -101,6 +113,31 @@ def test_qwen_code_that_goes_elsewhere_is_named(tmp_path: Path, port: int) -> No
     assert said(tmp_path, port, shell) == []
     write(tmp_path, ".qwen/.env", f"OPENAI_BASE_URL=http://127.0.0.1:9/v1\nOPENAI_API_KEY={KEY}\n")
     assert "where nobody listens" in said(tmp_path, port)[0]
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "variable", "tokens"),
+    [
+        ("claude-local", {}, "", "64,000"),
+        ("qwen3.6-35b", {}, "", "64,000"),
+        ("qwen", {}, "", ""),
+        ("smollm2", {}, "", ""),
+        ("claude-local", {}, "8192", ""),
+        ("qwen", {}, "40000", "40,000"),
+        ("claude-local", {"model": {"generationConfig": {"samplingParams": {"max_tokens": 8192}}}}, "", ""),
+        ("claude-local", {"model": {"generationConfig": {"samplingParams": {"temperature": 0}}}}, "", ""),
+        ("qwen", {"model": {"generationConfig": {"samplingParams": {"max_tokens": 40000}}}}, "", "40,000"),
+    ],
+)
+def test_qwen_code_that_asks_vllm_for_more_than_its_window_is_named(
+    tmp_path: Path, port: int, model: str, settings: dict[str, Any], variable: str, tokens: str
+) -> None:
+    shell = {"OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1", "OPENAI_API_KEY": KEY, "OPENAI_MODEL": model}
+    shell |= {"QWEN_CODE_MAX_OUTPUT_TOKENS": variable} if variable else {}
+    write(tmp_path, QWEN, {"security": {"auth": {"selectedType": "openai"}}, **settings})
+    found = said(tmp_path, port, shell, direct=True)
+    assert [tokens in each for each in found] == ([True] if tokens else [])
+    assert said(tmp_path, port, shell) == []  # LiteLLM clamps it
 
 
 def test_what_is_none_of_the_stacks_business_is_left_alone(tmp_path: Path, port: int) -> None:

@@ -6,6 +6,7 @@ model beside it is.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from dataclasses import dataclass
@@ -21,13 +22,15 @@ from stackctl.keys import PREFIX
 from stackctl.model import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from stackctl.checks.facts import Facts
     from stackctl.model import ClientFacts, Finding
 
 _BUILT_IN = {"openai", "ollama", "lmstudio", "oss", "amazon-bedrock"}  # Codex's providers that need no section
 _REFERENCE = re.compile(r"\{env:([^}]+)\}")
+_MAX_TOKENS = re.compile(r'"max_tokens": (\d+)')
+_OUTPUTS = ((r"qwen3\.\d|claude-", 64_000), (r"qwen", 32_768), (r"gpt-", 16_384), (r"gemini-|deepseek-chat", 8_192))
 _ASSIGNED = re.compile(r"^\s*(?:export\s+)?(OPENAI_\w+)\s*=\s*['\"]?([^'\"\s#]*)", re.MULTILINE)
 
 
@@ -42,6 +45,7 @@ class Pointer:
     key: str = ""
     variable: str = ""
     against: str = ""
+    output: int = 0  # tokens that it asks for at once, where it says so
 
 
 def agents(facts: Facts) -> Iterator[Finding]:
@@ -82,6 +86,9 @@ def _wrong(each: Pointer, facts: Facts) -> str:
     key = facts.environ.get(each.variable, "") if each.variable else each.key
     if key and facts.client_key and key != facts.client_key:
         return "has another key than the stack's"
+    window = facts.client.window if facts.client is not None else None
+    if direct and window and each.output > window:  # LiteLLM would clamp it
+        return f"asks for {each.output:,} tokens at once (QWEN_CODE_MAX_OUTPUT_TOKENS), and vLLM refuses more than its window of {window:,}"
     return ""
 
 
@@ -167,7 +174,20 @@ def _qwen(facts: Facts) -> Iterator[Pointer]:
     yield Pointer(
         "qwen", source, given.get("OPENAI_BASE_URL", ""), given.get("OPENAI_MODEL", ""),
         key=given.get("OPENAI_API_KEY", ""), against=against,
+        output=_output(facts.environ, found.values(), given.get("OPENAI_MODEL", "")),
     )  # fmt: skip
+
+
+def _output(environ: Mapping[str, str], settings: Iterable[dict[str, Any]], model: str) -> int:
+    """What Qwen Code asks for at once, as 0.24.4 works it out; 0 for what the server thinks best."""
+    text = "".join(map(json.dumps, settings))
+    if "samplingParams" in text:
+        return max(map(int, _MAX_TOKENS.findall(text)), default=0)
+    said = environ.get("QWEN_CODE_MAX_OUTPUT_TOKENS", "")
+    if said.isdecimal() and int(said):
+        return int(said)
+    name = model.rpartition("/")[2].lower()
+    return next((tokens for begins, tokens in _OUTPUTS if re.match(begins, name)), 32_000)
 
 
 CHECKS = (Check("client.agents", Hop.CLIENT, "Other agents' files that point at the stack can use it.", agents),)
