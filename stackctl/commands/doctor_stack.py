@@ -9,6 +9,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from stackctl import output, planning, runstate
+from stackctl.checks import commands
 from stackctl.errors import InterruptedByUser, NotRunningError, StackError
 from stackctl.repair.running import install
 
@@ -74,8 +75,9 @@ class Stack:
     def interrupted(self) -> None:
         """Say what an interruption leaves: a start takes minutes, and who presses Ctrl-C will not wait for one."""
         if self._stirred:
-            now = "runs on what is undone" if self._runs() else "is not running"
-            output.warn(f"the stack {now}:  stackctl restart  brings it to its configuration")
+            now, verb = ("runs on what is undone", "restart") if self._runs() else ("is not running", "up")
+            line = commands.of_flags(f"stackctl {verb}", self._facts.flags, self._facts.environ)
+            output.warn(f"the stack {now}:  {line}  starts it on its configuration")
 
     def _runs(self) -> bool:
         return self._facts.paths is not None and runstate.running(self._facts.paths) is not None

@@ -11,8 +11,9 @@ import pytest
 from stackctl.checks import facts, handmade, runner
 from stackctl.commands import doctor_fix
 from stackctl.commands.doctor_request import Request
+from stackctl.commands.doctor_stack import Stack
 from stackctl.config import Flags
-from stackctl.errors import InterruptedByUser
+from stackctl.errors import InterruptedByUser, StackError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,3 +81,19 @@ def test_a_diff_shows_no_key_that_stands_beside_what_is_changed(
     assert "plainwordofmine" not in said
     assert "hunter2" not in said
     assert "http://127.0.0.1:9/v1" in said
+
+
+def test_a_stack_that_an_interruption_left_down_is_said_with_the_line_that_starts_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("STACKCTL_HOME", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+    config = tmp_path / "mine.yaml"
+    config.write_text("engines: {main: {model: /nowhere/model}}\n")
+    stack = Stack(facts.gather(Flags(config="mine.yaml"), static=True, environ={"HOME": str(tmp_path)}))
+    stack.interrupted()
+    assert capsys.readouterr().err == ""  # it was not touched
+    with pytest.raises(StackError):
+        stack.run(("up",))  # there is no such model for it to begin with
+    stack.interrupted()
+    assert "the stack is not running:  stackctl up -c mine.yaml  starts it" in capsys.readouterr().err
