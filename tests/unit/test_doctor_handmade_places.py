@@ -56,6 +56,8 @@ FALLS = [{"claude-local": ["claude-b"]}, {"claude-b": ["claude-local"]}]
         config(router_settings={"fallbacks": FALLS, "default_fallbacks": ["claude-b"]}),
         config(litellm_settings={"fallbacks": None, "default_fallbacks": ["claude-b"]}),
         config({"model": "hosted_vllm/m", "api_base": BASE, "api_key": "100%"}),
+        config({"model": "ollama_chat/qwen3:8b", "api_base": "http://127.0.0.1:11434"}),
+        config({"model": "ollama/nomic-embed-text", "api_base": "http://127.0.0.1:11434"}),
     ],
 )
 def test_of_a_file_as_litellm_reads_it_nothing_is_said(well: dict[str, Any]) -> None:
@@ -69,6 +71,7 @@ def test_of_a_file_as_litellm_reads_it_nothing_is_said(well: dict[str, Any]) -> 
         (config({"model": "hosted_vllm/m", "base_url": "http://127.0.0.1:8000"}), "configuration.base-without-v1"),
         (config({"model": "hosted_vllm/m"}, {"api_base": BASE}), "configuration.row-beside"),
         (config({"model": "hosted_vllm/m"}), "configuration.no-base"),
+        (config({"model": "ollama/qwen3:8b", "api_base": "http://127.0.0.1:11434"}), "configuration.ollama-generate"),
         (config(litellm_settings={"fallbacks": {"claude-local": ["claude-b"]}}), "configuration.wrong-value"),
         (config(litellm_settings={"context_window_fallbacks": ["claude-b"]}), "configuration.wrong-value"),
         (config(router_settings={"fallbacks": [{"claude-local": ["claude-b"], "claude-b": []}]}), "configuration.wrong-value"),

@@ -73,6 +73,22 @@ def passed_over(facts: Facts) -> Iterator[Finding]:
             yield answers.finding("configuration.base-url", Status.FAIL, shown, name=name, base=base)
 
 
+def generates(facts: Facts) -> Iterator[Finding]:
+    """No agent's model is asked by an API that has no tools: `ollama/` is Ollama's /api/generate."""
+    for _, row, params in file.rows(facts.hand_config):
+        provider, _, served = str(params.get("model", "")).partition("/")
+        if (
+            provider == "ollama"
+            and file.section(row, "model_info").get("mode") in {None, "chat"}
+            and target.writes(served)
+        ):
+            name = str(row.get("model_name"))
+            shown = (f"{name}: model: ollama/{served}",)
+            yield answers.finding(
+                "configuration.ollama-generate", Status.WARN, shown, name=name, served=served, blocks=False
+            )
+
+
 def loops(facts: Facts) -> Iterator[Finding]:
     """No row leads back to LiteLLM itself."""
     own = addresses.parts(litellm(facts))
@@ -195,6 +211,7 @@ CHECKS = (
     file.check("shape", "What is said of a model stands under its litellm_params.", shape),
     file.check("passed-over", "Each address stands where LiteLLM reads it.", passed_over),
     file.check("endpoints", "No address names an endpoint.", endpoints),
+    file.check("generates", "Each model is asked by an API that has tools.", generates),
     file.check("loops", "No row leads back to LiteLLM itself.", loops),
     file.check("wildcards", "No engine is asked for a name that it does not have.", wildcards),
     Check(
