@@ -139,6 +139,8 @@ def test_a_stack_is_looked_at_and_repaired_as_it_was_started_whatever_this_shell
     home.started.append("default")
     home.run("up", "-d", "--yes", "-c", file, "--model", "scripted")
     assert wrong(doctor(home)) == []
+    live = json.loads(home.run("doctor", "--json", "--fix", "--yes", expect=1).stdout)["data"]
+    assert (wrong(live), live["repairs"]) == ([("engine.no-parser", "fail")], [])  # a restart would bring no parser
     before, paths = home.data("status"), home.paths()
     os.kill(before["supervisor"]["pid"], signal.SIGKILL)
     until(lambda: not runstate.is_locked(paths), 20, "the lock is free")

@@ -193,6 +193,9 @@ def _failed(peer: Peer, text: str, reply: Reply) -> Finding:
     shown = (reply.shown(),)
     words = {**parser_words(peer), "said": reply.said or f"status {reply.status}"}
     if "tool choice requires --enable-auto-tool-choice" in reply.raw + reply.said:
+        at = peer.endpoint
+        if at.where == "engine" and at.managed and at.tool_parser is None:  # started again, it would be as it is
+            return finding("engine.no-parser", Status.FAIL, shown, **words)
         return finding("engine.tools-off", Status.FAIL, shown, **words)
     if reply.end is End.TIMEOUT:
         if reply.first_at is not None:
