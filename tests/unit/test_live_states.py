@@ -73,6 +73,8 @@ def always(made: Answer) -> Callable[[str, int], Answer]:
         (404, "No models loaded. Please load a model in the developer page.", "engine.not-loaded"),
         (400, "No models loaded.", "engine.not-loaded"),
         (400, "Client sent an HTTP request to an HTTPS server.", "engine.wants-tls"),
+        (529, "Overloaded", "engine.crowded"),
+        (500, "Overloaded", "engine.error"),
         (400, "The plain HTTP request was sent to HTTPS port", "engine.wants-tls"),
     ],
 )

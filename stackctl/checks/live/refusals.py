@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from stackctl.model import Finding
 
 _NO_PATH = 404
+_CROWDED = {429, 529}  # Anthropic's own and those that speak like it: overloaded_error
 _COOLDOWN = re.compile(r"No deployments available|cooldown_list", re.IGNORECASE)
 _UNREACHABLE = re.compile(
     r"Cannot connect to host|Connect(?:ion)? (?:call failed|refused|error)|All connection attempts failed"
@@ -80,7 +81,7 @@ def refusal(peer: Peer, engine: Peer | None, reply: Reply) -> Iterator[Finding]:
         yield unlike or finding(name, Status.FAIL, shown, model=peer.endpoint.model, names=listing.named(peer), **said)
     elif reply.status in {404, 405}:
         yield _no_path(peer, engine, shown)
-    elif reply.status == 429:
+    elif reply.status in _CROWDED:
         yield finding(f"{peer.where}.crowded", Status.FAIL, shown, **said)
     elif _NO_TEMPLATE.search(reply.raw):
         yield finding("engine.no-template", Status.FAIL, shown, **said)
