@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from stackctl.config import Flags, Loaded
     from stackctl.runstate import StackState
 
-_HEALS = 1.5  # seconds in which a supervisor that lives has written its spoilt state file anew
+_HEALS = 5.0  # seconds in which a supervisor that lives has written its state file, or its spoilt one anew
 _AGAIN = 0.1
 
 __all__ = ["Endpoint", "Facts", "Lane", "gather"]
@@ -194,15 +194,18 @@ class _Look:
 
 
 def _recorded_state(paths: StackPaths) -> StackState | None:
-    """The recorded state. A supervisor that lives sees within a second that its file was spoilt, and writes it anew: then
-    nothing is broken. Raises StackError.
+    """The recorded state. A supervisor that lives writes it soon after its start, and anew within a second when it was
+    spoilt: then nothing is broken. Raises StackError.
     """
     deadline = time.monotonic() + _HEALS
     while True:
+        waits = time.monotonic() < deadline and runstate.is_locked(paths)
         try:
-            return runstate.peek(paths)
+            state = runstate.peek(paths)
+            if not waits or (state is not None and runstate.running(state) is not None):
+                return state
         except StackError:
-            if time.monotonic() > deadline or not runstate.is_locked(paths):
+            if not waits:
                 raise
         time.sleep(_AGAIN)
 
