@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import subprocess
 import sys
@@ -86,7 +87,8 @@ def test_watch_ends_with_ctrl_c(up: Callable[..., Stack]) -> None:
     up(engine(), gateway()).ready()
     with subprocess.Popen([*COMMAND, "status", "-w"], stderr=subprocess.PIPE, text=True) as watching:
         assert watching.stderr is not None
-        until(lambda: watching.stderr is not None and watching.stderr.readline().startswith("SERVICE"), 10, "shown")
+        before = list(itertools.takewhile(lambda line: not line.startswith("SERVICE"), watching.stderr))
+        assert watching.poll() is None, before
         watching.send_signal(signal.SIGINT)
         assert watching.wait(60) == 130
 
