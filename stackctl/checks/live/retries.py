@@ -35,7 +35,10 @@ def _repeated(peer: Peer, engine: Peer) -> str:
     before = metrics.read(engine)
     if before is None or metrics.REQUESTS not in before:
         return ""
-    reply = peer.ask(ASKED, most=_PATIENCE, max_tokens=256, stream=False, headers={"x-litellm-timeout": str(SHORT)})
+    once = {"x-litellm-timeout": str(SHORT)}
+    reply = peer.ask(
+        ASKED, most=_PATIENCE, max_tokens=256, stream=False, headers=once, patient=False
+    )  # silence is an answer
     if reply.status == 200 or reply.elapsed < 2 * SHORT:  # an engine that is quick, or a single try
         return ""
     counted = time.monotonic()
