@@ -14,6 +14,7 @@ from stackctl.config import EMBEDDED
 from stackctl.errors import ConfigError, StackError
 from stackctl.model import Finding, Status
 from stackctl.plan.engine import EMBEDDED_SERVED
+from stackctl.plan.fit import FLOOR
 from stackctl.trust import UntrustedError
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from stackctl.checks.facts import Facts
     from stackctl.config import Loaded
 
-AGENT_WINDOW = 16384  # tokens; Claude Code's first request alone has 8,000 to 25,000
 _PATIENCE = 60  # seconds
 _MISNAMED = ("stack.yml", "stack.yaml.txt", "Stack.yaml", "stackctl.yaml", "stackctl.yml")
 _LARGEST = 1 << 16  # bytes of such a file that are read
@@ -139,7 +139,7 @@ def sensible(facts: Facts) -> Iterator[Finding]:
                 route=route, provider=provider, meant=f"{near[0]}/{model}",
             )  # fmt: skip
     for each in plan.engines:
-        if each.window is not None and each.window < AGENT_WINDOW and each.model != EMBEDDED:
+        if each.window is not None and each.window < FLOOR and each.model != EMBEDDED:
             yield answers.finding(
                 "configuration.window-small", Status.WARN, (f"max_model_len: {each.window}",),
                 window=f"{each.window:,}", engine=each.name, blocks=False,

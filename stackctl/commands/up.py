@@ -28,6 +28,7 @@ from stackctl.config import EMBEDDED, Flags
 from stackctl.errors import InterruptedByUser, PreflightError, StackError
 from stackctl.output import Outcome
 from stackctl.plan import HostedPlan
+from stackctl.plan.fit import FLOOR
 from stackctl.supervise import Order
 from stackctl.supervisor import AlreadyRunning
 from stackctl.verify import Behind, Target
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from stackctl.plan import Plan
     from stackctl.planning import Prepared
 
-AGENT_WINDOW = 16384  # tokens; less is no room for an agent (vllm#44576, jan#8108)
 START_SECONDS = 24 * 3600.0  # how long a second `up` watches the first one start: that one judges by progress
 
 
@@ -155,7 +155,7 @@ def _start(prepared: Prepared, *, detach: bool, as_json: bool) -> Outcome:
     order = order_of(prepared)
 
     def ready(client: ClientFacts) -> None:
-        if client.window and client.window < AGENT_WINDOW and plan.engine.model != EMBEDDED:
+        if client.window and client.window < FLOOR and plan.engine.model != EMBEDDED:
             output.warn(f"the window is {client.window:,} tokens: an agent's first request alone has 8,000 to 25,000")
         try:
             output.data(

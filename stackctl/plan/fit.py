@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from stackctl.architecture import Architecture
     from stackctl.plan.hardware import Device
 
-FLOOR = 16384  # tokens; Claude Code's first request alone has 8k to 25k
+FLOOR = 16384  # tokens; Claude Code's first request alone has 8k to 25k (vllm#44576, jan#8108)
 WARN = 32768
 COMFORTABLE = 65536
 CAP = 0.92  # of a GPU's memory, vLLM's own default for --gpu-memory-utilization; 0.95 without CUDA graphs

@@ -1,4 +1,4 @@
-"""One fixture: stacks of stand-ins that are taken down whatever the drill did to them."""
+"""Stacks of stand-ins, and homes of users, that are taken down whatever the drill did to them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.drills.harness import Stack, stacks
+from tests.fakes.home import Home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,3 +17,13 @@ if TYPE_CHECKING:
 @pytest.fixture
 def up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Stack]]:
     yield from stacks(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    """A user's home, which this process looks at as well."""
+    found = Home(tmp_path)
+    monkeypatch.setenv("STACKCTL_HOME", str(found.state))
+    monkeypatch.setenv("STACKCTL_ENVS", str(found.envs))
+    yield found
+    found.close()

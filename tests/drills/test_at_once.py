@@ -20,19 +20,9 @@ from tests.fakes.home import Home, until
 from tests.fakes.ports import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.drill
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
-    found = Home(tmp_path)
-    monkeypatch.setenv("STACKCTL_HOME", str(found.state))
-    monkeypatch.setenv("STACKCTL_ENVS", str(found.envs))
-    yield found
-    found.close()
 
 
 def _begin(home: Home, *words: str | Path) -> subprocess.Popen[str]:

@@ -16,21 +16,11 @@ from tests.fakes.home import ENGINE, Home, until
 from tests.fakes.ports import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.drill
 
 KEYS = {"id", "status", "hop", "cause", "evidence", "remedy", "docs", "fix"}
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
-    home = Home(tmp_path)
-    monkeypatch.setenv("STACKCTL_HOME", str(home.state))
-    monkeypatch.setenv("STACKCTL_ENVS", str(home.envs))
-    yield home
-    home.close()
 
 
 def doctor(home: Home, *words: str, expect: int = 0, **extra: str) -> dict[str, Any]:

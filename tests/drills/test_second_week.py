@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,20 +18,7 @@ from stackctl.probe import request
 from tests.fakes.home import ROOT, STACKCTL, Home
 from tests.fakes.ports import free_port
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
 pytestmark = pytest.mark.drill
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
-    found = Home(tmp_path)
-    monkeypatch.setenv("STACKCTL_HOME", str(found.state))
-    monkeypatch.setenv("STACKCTL_ENVS", str(found.envs))
-    yield found
-    found.close()
 
 
 def _answer(url: str, key: str) -> int:

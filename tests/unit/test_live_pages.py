@@ -34,8 +34,14 @@ Answer = tuple[int, dict[str, str], bytes]
 
 
 @contextlib.contextmanager
-def server(answer: Callable[[str, int], Answer], at: Callable[[str], Answer] | None = None) -> Iterator[Peer]:
-    """An engine behind something; `answer` gets the method and the length of the body, `at` the path of a GET."""
+def server(
+    answer: Callable[[str, int], Answer],
+    at: Callable[[str], Answer] | None = None,
+    to: Callable[[dict[str, Any]], Answer] | None = None,
+) -> Iterator[Peer]:
+    """An engine behind something; `answer` gets the method and the length of the body, `at` the path of a GET, `to` what a
+    POST asks.
+    """
 
     class Handler(http.server.BaseHTTPRequestHandler):
         server_version, sys_version = "uvicorn", ""
@@ -45,8 +51,8 @@ def server(answer: Callable[[str, int], Answer], at: Callable[[str], Answer] | N
 
         def do_POST(self) -> None:
             length = int(self.headers["Content-Length"])
-            self.rfile.read(length)
-            self._say(*answer("POST", length))
+            asked = self.rfile.read(length)
+            self._say(*(to(json.loads(asked)) if to else answer("POST", length)))
 
         def _say(self, status: int, headers: dict[str, str], content: bytes) -> None:
             self.send_response_only(status)
@@ -54,7 +60,8 @@ def server(answer: Callable[[str, int], Answer], at: Callable[[str], Answer] | N
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            self.wfile.write(content)
+            with contextlib.suppress(OSError):  # enough was heard
+                self.wfile.write(content)
 
         def log_message(self, *_: Any) -> None:
             """Nothing."""

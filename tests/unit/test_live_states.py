@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.server
 import itertools
 import json
 import re
@@ -14,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from stackctl.checks import live
-from stackctl.checks.endpoints import Endpoint
 from stackctl.checks.facts import Facts
 from stackctl.checks.live import answering, asking, client, pages, tools, turns, windows, wording
 from stackctl.checks.live.peer import OutOfTime, Peer
@@ -25,6 +22,7 @@ from tests.unit.test_live_between import answer
 from tests.unit.test_live_pages import server
 
 if TYPE_CHECKING:
+    import contextlib
     from collections.abc import Callable, Iterator
 
     from tests.unit.test_live_pages import Answer
@@ -36,29 +34,10 @@ def error(status: int, said: str) -> Answer:
     return status, JSON, json.dumps({"error": {"message": said, "type": "error"}}).encode()
 
 
-@contextlib.contextmanager
-def asked_by_body(refuses: Callable[[dict[str, Any]], bool]) -> Iterator[Peer]:
+def asked_by_body(refuses: Callable[[dict[str, Any]], bool]) -> contextlib.AbstractContextManager[Peer]:
     """A server that refuses a question for what is in it."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            status, headers, said = error(422, "Extra inputs are not permitted") if refuses(body) else answer()
-            self.send_response_only(status)
-            for name, value in (headers | {"Content-Length": str(len(said))}).items():
-                self.send_header(name, value)
-            self.end_headers()
-            with contextlib.suppress(OSError):  # enough was heard
-                self.wfile.write(said)
-
-        def log_message(self, *_: Any) -> None:
-            """Nothing."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        threading.Thread(target=listening.serve_forever, args=(0.02,), daemon=True).start()
-        endpoint = Endpoint("engine", "main", f"http://127.0.0.1:{listening.server_port}", "m")
-        yield Peer(endpoint, time.monotonic() + 30)
-        listening.shutdown()
+    refused = error(422, "Extra inputs are not permitted")
+    return server(always(answer()), to=lambda body: refused if refuses(body) else answer())
 
 
 def always(made: Answer) -> Callable[[str, int], Answer]:

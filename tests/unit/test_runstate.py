@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -107,6 +108,29 @@ def test_running_means_that_the_lock_is_held_by_who_is_recorded(paths: StackPath
     assert Lock(paths).take()
 
 
+@contextlib.contextmanager
+def beside(code: str) -> Iterator[tuple[subprocess.Popen[bytes], bytes]]:
+    """Another process that runs `code`, and the line by which it said how far it is; it waits for input, and is ended."""
+    popen = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=os.getcwd(), env=os.environ
+    )
+    assert popen.stdout is not None
+    assert popen.stdin is not None
+    try:
+        yield popen, popen.stdout.readline()
+    finally:
+        popen.stdin.close()  # which also ends a child that waits for it
+        popen.stdout.close()
+        popen.kill()
+        popen.wait()
+
+
+def go_on(popen: subprocess.Popen[bytes]) -> None:
+    assert popen.stdin is not None
+    popen.stdin.write(b"\n")
+    popen.stdin.flush()
+
+
 def test_the_lock_dies_with_its_process_and_is_not_inherited(paths: StackPaths) -> None:
     code = (
         "import subprocess, sys\n"
@@ -114,23 +138,16 @@ def test_the_lock_dies_with_its_process_and_is_not_inherited(paths: StackPaths) 
         "lock = runstate.Lock(StackPaths('default'))\nassert lock.take(); lock.sign(identity.mine())\n"
         "child = subprocess.Popen(['/bin/sleep', '60'], close_fds=False)\nprint(child.pid, flush=True)\ninput()"
     )
-    popen = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=os.getcwd(), env=os.environ
-    )
-    assert popen.stdout is not None
-    assert popen.stdin is not None
-    child = int(popen.stdout.readline())
-    try:
-        assert runstate.is_locked(paths)
-        assert runstate.holder(paths) == identity.of(popen.pid)
-        popen.kill()
-        popen.wait()
-        assert not runstate.is_locked(paths)
-        assert runstate.holder(paths) is None
-    finally:
-        os.kill(child, signal.SIGKILL)
-        popen.stdin.close()
-        popen.stdout.close()
+    with beside(code) as (popen, said):
+        try:
+            assert runstate.is_locked(paths)
+            assert runstate.holder(paths) == identity.of(popen.pid)
+            popen.kill()
+            popen.wait()
+            assert not runstate.is_locked(paths)
+            assert runstate.holder(paths) is None
+        finally:
+            os.kill(int(said), signal.SIGKILL)
 
 
 def test_a_command_in_the_middle_of_its_work_is_no_supervisor(paths: StackPaths) -> None:
@@ -139,28 +156,16 @@ def test_a_command_in_the_middle_of_its_work_is_no_supervisor(paths: StackPaths)
         "from stackctl.paths import StackPaths\nfrom stackctl import runstate\n"
         "lock = runstate.Lock(StackPaths('default'))\nassert lock.share()\nprint(flush=True)\ninput()"
     )
-    popen = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=os.getcwd(), env=os.environ
-    )
-    assert popen.stdout is not None
-    assert popen.stdin is not None
-    try:
-        popen.stdout.readline()
+    with beside(code) as (popen, _):
         assert not runstate.is_locked(paths)
         assert runstate.holder(paths) is None
         assert not Lock(paths).take()  # but no supervisor begins meanwhile
         assert stop(paths, timeout=1) == StopReport(was_running=False, clean=True)
         with ThreadPoolExecutor(1) as pool:
             beginning = pool.submit(Lock(paths).take, timeout=60)
-            popen.stdin.write(b"\n")
-            popen.stdin.flush()
+            go_on(popen)
             assert beginning.result(timeout=60)
         assert popen.wait() == 0
-    finally:
-        popen.kill()
-        popen.wait()
-        popen.stdin.close()
-        popen.stdout.close()
 
 
 def test_a_stack_that_is_started_again_at_once_is_not_called_stuck(
@@ -175,19 +180,8 @@ def test_a_stack_that_is_started_again_at_once_is_not_called_stuck(
         "if not (successor := os.fork()):\n    input()\n    os._exit(0)\n"  # it has the same lock
         "print(flush=True)\nsignal.sigwait([signal.SIGTERM])\nlock.sign(identity.of(successor))\nos._exit(0)"
     )
-    popen = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=os.getcwd(), env=os.environ
-    )
-    assert popen.stdout is not None
-    assert popen.stdin is not None
-    try:
-        popen.stdout.readline()
+    with beside(code):
         assert stop(paths, timeout=60) == StopReport(was_running=True, clean=True, again=True)
-    finally:
-        popen.stdin.close()  # the successor's end
-        popen.stdout.close()
-        popen.kill()
-        popen.wait()
 
 
 @pytest.mark.parametrize("signs", [True, False])
@@ -203,30 +197,18 @@ def test_a_supervisor_that_has_not_written_its_state_yet_is_waited_for(paths: St
         "runstate.write(paths, StackState(paths.name, 'digest', 'http://127.0.0.1:4000', me, boot_id=me.boot_id,"
         " hostname=os.uname().nodename))\ninput()"
     )
-    popen = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=os.getcwd(), env=os.environ
-    )
-    assert popen.stdout is not None
-    assert popen.stdin is not None
-    try:
-        popen.stdout.readline()
+    with beside(code) as (popen, _):
         early = runstate.recorded(paths, timeout=0.0)
         assert early is None if not signs else early is not None and early.recovered
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(runstate.recorded, paths)
-            popen.stdin.write(b"\n")
-            popen.stdin.flush()
+            go_on(popen)
             state = waiting.result(timeout=60)
         assert state is not None
         assert (state.plan_digest, state.recovered) == ("digest", False)
         popen.kill()
         popen.wait()
         assert runstate.recorded(paths, timeout=math.inf) is None  # and nobody is waited for who is gone
-    finally:
-        popen.kill()
-        popen.wait()
-        popen.stdin.close()
-        popen.stdout.close()
 
 
 def _corrupt_symlink(path: str) -> None:
